@@ -1,0 +1,102 @@
+#!/bin/sh
+# Everything that wants an NVIDIA GPU, on the machine that has one: builds for that GPU, runs all
+# suites on cuda, cuda-sim and vulkan, runs a reduced set under compute-sanitizer, judges the model
+# that comes along, measures speed. Needs no network: what ci/setup installs must be there, and nvcc.
+#
+# usage: ci/gpu.sh [DIR]     (default: report-gpu; what it leaves there is below 16 MiB)
+# Exit status: 0 all passed, 1 something failed, 77 no GPU here. Steps go on after a failure.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+out=${1:-report-gpu}
+case $out in /*) ;; *) out=$PWD/$out ;; esac
+build=$PWD/build/gpu
+max_bytes=$((16 * 1024 * 1024))
+PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
+mkdir -p "$out" || exit 1
+
+say() { printf 'ci/gpu.sh: %s\n' "$*" | tee -a "$out/summary.txt"; }
+skip() {
+    say "$*"
+    exit 77
+}
+failed=0
+# step NAME COMMAND...: output in NAME.txt, the outcome in summary.txt. 77 is "nothing to run on".
+step() {
+    name=$1
+    shift
+    start=$(date +%s)
+    "$@" >"$out/$name.txt" 2>&1
+    rc=$?
+    case $rc in
+    0) verdict=passed ;;
+    77) verdict=skipped ;;
+    *) verdict="FAILED ($rc)" failed=1 ;;
+    esac
+    say "$name: $verdict, $(($(date +%s) - start)) s"
+    [ $rc -eq 0 ] || tail -n 3 "$out/$name.txt" | sed 's/^/    /' | tee -a "$out/summary.txt"
+    return $rc
+}
+
+: >"$out/summary.txt"
+say "$(git log -1 --format='%h %s' 2>/dev/null || echo 'no git history')"
+command -v nvidia-smi >/dev/null 2>&1 || skip "no nvidia-smi: no NVIDIA GPU here"
+command -v nvcc >/dev/null 2>&1 || skip "no nvcc"
+nvidia-smi >"$out/nvidia-smi.txt" 2>&1 || skip "nvidia-smi fails: $(tail -n 1 "$out/nvidia-smi.txt")"
+nvcc --version >"$out/nvcc.txt" 2>&1
+arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
+say "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | head -n 1), sm_$arch"
+
+# The list's last entry is also built as PTX: this GPU's own code, and the way in for newer ones.
+step configure cmake --preset default -B "$build" -DASSAY_CUDA_ARCHS="$arch" || exit 1
+step build cmake --build "$build" || exit 1
+assay=$build/assay
+
+for subject in cuda cuda-sim vulkan; do
+    step "test-$subject" "$assay" test --subject "$subject" --json "$out/test-$subject.json"
+done
+
+# One case of every operation and of one type per family is enough for a tool that looks at every
+# access: the kernels of a family differ in the decoder only.
+if command -v compute-sanitizer >/dev/null 2>&1; then
+    for tool in memcheck racecheck initcheck synccheck; do
+        step "sanitizer-$tool" compute-sanitizer --tool "$tool" --target-processes all \
+            --error-exitcode 1 "$assay" test 'ops.*.f16.*.cuda' 'ops.*.q4_K.*.cuda' \
+            'ops.*.q6_K.*.cuda' 'ops.*.q8_0.*.cuda' 'ops.*.iq2_xxs.*.cuda' 'ops.rms_norm.*.cuda' \
+            'ops.softmax.*.cuda' 'ops.argmax.*.cuda' 'ops.rope.*.cuda' --timeout 1800
+    done
+else
+    say "no compute-sanitizer"
+    failed=1
+fi
+
+step qualify "$assay" qualify --subjects cuda,cpu --out "$out/qualify"
+
+# Bandwidth at one token and speed of a prompt, with weights of known shapes.
+if "$assay" --help | grep -q '^  bench '; then
+    work=$(mktemp -d) || exit 1
+    trap 'rm -rf "$work"' EXIT
+    for type in F16 Q8_0 Q4_0 Q4_K Q6_K; do
+        for shape in llama-1b llama-8b; do
+            step "synth-$shape-$type" "$assay" synth --shape "$shape" --type "$type" \
+                --out "$work/model.gguf" &&
+                step "bench-$shape-$type" "$assay" bench "$work/model.gguf" --subject cuda \
+                    --json "$out/bench-$shape-$type.json"
+            rm -f "$work/model.gguf"
+        done
+    done
+else
+    say "assay has no bench yet"
+fi
+
+# Long logs are cut in the middle: beginning and end say what happened.
+for log in "$out"/*.txt; do
+    [ "$(wc -c <"$log")" -le 262144 ] && continue
+    { head -c 131072 "$log"; printf '\n[...]\n'; tail -c 131072 "$log"; } >"$log.cut" && mv "$log.cut" "$log"
+done
+size=$(find "$out" -type f -exec cat {} + | wc -c)
+if [ "$size" -ge "$max_bytes" ]; then
+    say "the report has $size bytes, more than $max_bytes"
+    failed=1
+fi
+say "report: $out"
+exit $failed

@@ -1,0 +1,13 @@
+# CTest entries of what is around the program: its manual page and completion, and the example of
+# CONTRIBUTING.md. Included by CMakeLists.txt.
+find_program(BASH bash)
+if(BASH)
+    add_test(NAME shell COMMAND ${BASH} ${CMAKE_SOURCE_DIR}/ci/shell_test $<TARGET_FILE:assay>)
+    set_tests_properties(shell PROPERTIES LABELS "quick;full;ci" TIMEOUT 120)
+endif()
+if(NOT ASSAY_SANITIZE)
+    # Builds a whole tree, so it runs alone.
+    add_test(NAME add-toy-type COMMAND ${CMAKE_SOURCE_DIR}/ci/add-toy-type ${CMAKE_BINARY_DIR}/toy)
+    set_tests_properties(add-toy-type PROPERTIES LABELS "full;ci" TIMEOUT 1800 RUN_SERIAL ON
+        SKIP_RETURN_CODE 77)
+endif()

@@ -1,0 +1,86 @@
+/* The registry: which backends this program was built with, and opening one by name. A backend
+ * announces itself to the build by ASSAY_HAVE_NAME. */
+#include "backend.h"
+
+#include <string.h>
+
+extern const struct backend_ops cpu_backend, vulkan_backend, cuda_backend, cuda_sim_backend;
+
+static const struct known {
+    const char *name;
+    const struct backend_ops *ops; /* NULL: left out of this build */
+    const char *missing;           /* what the build lacked */
+} known[] = {
+    {"cpu", &cpu_backend, NULL},
+#ifdef ASSAY_HAVE_VULKAN
+    {"vulkan", &vulkan_backend, NULL},
+#else
+    {"vulkan", NULL, "no headers or glslc"},
+#endif
+#ifdef ASSAY_HAVE_CUDA
+    {"cuda", &cuda_backend, NULL},
+#else
+    {"cuda", NULL, "no nvcc"},
+#endif
+#ifdef ASSAY_HAVE_CUDA_SIM
+    {"cuda-sim", &cuda_sim_backend, NULL},
+#else
+    {"cuda-sim", NULL, "no CUDA backend to simulate"},
+#endif
+};
+
+enum { N_KNOWN = sizeof known / sizeof *known };
+
+const struct backend_ops *backend_at(size_t i)
+{
+    for (size_t k = 0; k < N_KNOWN; k++) {
+        if (known[k].ops && i-- == 0) return known[k].ops;
+    }
+    return NULL;
+}
+
+/* The row of the first len characters of name. */
+static const struct known *find(const char *name, size_t len)
+{
+    for (size_t k = 0; k < N_KNOWN; k++) {
+        if (strlen(known[k].name) == len && memcmp(known[k].name, name, len) == 0) return &known[k];
+    }
+    return NULL;
+}
+
+const struct backend_ops *backend_by_name(const char *name)
+{
+    const struct known *k = find(name, strlen(name));
+    return k ? k->ops : NULL;
+}
+
+enum status backend_open(struct backend **out, const char *spec, const struct backend_options *o,
+                         struct err *e)
+{
+    struct backend_options options = o ? *o : (struct backend_options){0};
+    size_t len = strcspn(spec, ":");
+    const struct known *k = find(spec, len);
+    *out = NULL;
+    if (!k) {
+        return fail(e, ST_USAGE,
+                    "no backend is called '%s' (cpu, vulkan, cuda, cuda-sim, with an "
+                    "optional ':' and device index)",
+                    spec);
+    }
+    if (!k->ops) {
+        return fail(e, ST_NO_DEVICE, "%s: left out of this build (%s)", k->name, k->missing);
+    }
+    if (spec[len] == ':') {
+        const char *index = spec + len + 1;
+        if (*index == '\0' || index[strspn(index, "0123456789")] != '\0') {
+            return fail(e, ST_USAGE, "'%s': the device after ':' is a number", spec);
+        }
+        options.device = index;
+    }
+    return k->ops->open(out, &options, e);
+}
+
+void backend_close(struct backend *b)
+{
+    if (b) backend_ops_of(b)->close(b);
+}

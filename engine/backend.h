@@ -1,0 +1,181 @@
+/* A backend: memory on a device, and the table of operations. One struct of arguments per
+ * operation (a row of reference/spec/ops.def). Values are f32 unstated otherwise, in row-major
+ * order, the last dimension contiguous. An operation whose slot is NULL is not supported.
+ *
+ * Operations are queued in order; each sees the results of those before it. They may return
+ * before they have run: backend download and flush wait. Arguments are checked by the caller
+ * (engine/arch, suites), sizes in range of uint32_t.
+ */
+#ifndef BACKEND_H
+#define BACKEND_H
+
+#include "base.h"
+#include "spec/spec.h"
+
+struct backend; /* an opened device; each backend has a struct of its own that begins with
+                   struct backend_base */
+struct dbuf;    /* memory on it */
+
+/* Bytes from off on. The bytes belong to the buffer's owner. buf NULL: absent. */
+struct view {
+    struct dbuf *buf;
+    size_t off; /* multiple of 4 */
+};
+
+/* A matrix: n_out rows of n_in weights of a type, rows one after the other. */
+struct weight {
+    struct view at;
+    enum tensor_type type;
+    uint32_t n_in, n_out;
+};
+
+/* out (n, n_in) = rows ids[i] of w, decoded. ids (n) i32, each in [0, n_out). */
+struct op_get_rows {
+    struct weight w;
+    struct view ids, out;
+    uint32_t n;
+};
+
+/* out = x / sqrt(mean(x^2) + eps) * w, per row of n. w (n). out may be x. */
+struct op_rms_norm {
+    struct view x, w, out;
+    uint32_t rows, n;
+    float eps;
+};
+
+/* out (n_cols, n_out) = W x (+ bias). x (n_cols, n_in), bias (n_out) or absent. matvec is for 1
+ * to 8 columns, matmul for any number. out must not overlap x. */
+struct op_matmul {
+    struct weight w;
+    struct view x, bias, out;
+    uint32_t n_cols;
+};
+
+enum rope_pairing { ROPE_NORM, ROPE_NEOX }; /* pairs (2p, 2p+1) or (p, p + n_dims/2) */
+
+/* Rotates the first n_dims of each head in place: x (n_tokens, n_heads, head_dim). table
+ * (n_tokens, n_dims/2, 2) holds cos and sin, made on the host in double precision. */
+struct op_rope {
+    struct view x, table;
+    uint32_t n_tokens, n_heads, head_dim, n_dims;
+    enum rope_pairing pairing;
+};
+
+/* cache row cells[t] = src row t, converted to type (round to nearest even). src (n_tokens,
+ * row), cells (n_tokens) i32, cache (n_cells, row) of type. */
+struct op_kv_write {
+    struct view src, cells, cache;
+    uint32_t n_tokens, row;
+    enum tensor_type type;
+};
+
+/* q (n_tokens, n_heads, head_dim); k (n_cells, n_kv_heads, head_dim) of k_type, v likewise; pos
+ * (n_tokens) i32; cell_pos (n_cells) i32: the position that a cell holds, -1 = empty. Query t
+ * sees cell c iff 0 <= cell_pos[c] <= pos[t]; hidden cells never matter, whatever they hold. Head
+ * h reads kv head h / (n_heads/n_kv_heads). A query that sees nothing gives zeros.
+ *   attention:   out (n_tokens, n_heads, head_dim) = softmax(scale q k) v, probs unused
+ *   attn_scores: probs (n_tokens, n_heads, n_cells) = scale q k, hidden cells -inf; v, out unused
+ *   attn_mix:    out = probs v, hidden cells not read; q, k unused */
+struct op_attention {
+    struct view q, k, v, pos, cell_pos, probs, out;
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_cells;
+    enum tensor_type k_type, v_type;
+    float scale;
+};
+
+/* softmax: out (rows, n); -inf gives 0, a row of -inf only gives zeros; out may be x.
+ * argmax: out (rows) i32, the lowest index of the largest value. */
+struct op_rows {
+    struct view x, out;
+    uint32_t rows, n;
+};
+
+/* out[i] = f(x[i]); out may be x. gelu is the tanh form. */
+struct op_unary {
+    struct view x, out;
+    uint32_t n;
+};
+
+/* add: a + b. silu_mul: silu(a) * b. gelu_mul: gelu(a) * b. out may be a or b. */
+struct op_binary {
+    struct view a, b, out;
+    uint32_t n;
+};
+
+/* out[i] = factor * x[i]; out may be x. */
+struct op_scale {
+    struct view x, out;
+    uint32_t n;
+    float factor;
+};
+
+struct backend_stats {
+    uint64_t dispatches;   /* operations that ran on the device since it was opened */
+    char variant[64];      /* kernel variant of the last one: "matvec_q4_k_rows" */
+};
+
+struct device_info {
+    char subject[32];      /* "vulkan:0" */
+    char name[128], driver[128], api[64];
+    uint64_t memory_bytes;
+    uint32_t subgroup_size;
+    char features[256];    /* used and missing ones, in words */
+};
+
+struct backend_options {
+    const char *device;    /* index or NULL for the default one (and its environment variable) */
+    int n_threads;         /* cpu: 0 = one per core */
+    const char *variant;   /* forces kernel variants, backend-specific words; NULL = choose */
+};
+
+struct backend_ops {
+    const char *name;      /* "cpu", "vulkan", "cuda", "cuda-sim" */
+
+    /* ST_NO_DEVICE with the reason when there is none. */
+    enum status (*open)(struct backend **out, const struct backend_options *o, struct err *e);
+    void (*close)(struct backend *b);
+    /* The i-th device; ST_NO_DEVICE past the last, with the reason when i is 0. */
+    enum status (*describe)(uint32_t i, struct device_info *out, struct err *e);
+
+    /* Memory, not initialised. NULL-safe release, after which queued work may still run. */
+    enum status (*alloc)(struct backend *b, size_t bytes, struct dbuf **out, struct err *e);
+    void (*release)(struct backend *b, struct dbuf *buf);
+    /* Weights: host memory that stays valid and unchanged until release. The CPU reads it in
+     * place, others upload it. */
+    enum status (*import)(struct backend *b, const void *host, size_t bytes, struct dbuf **out,
+                          struct err *e);
+    /* In order with the operations; src may be reused at once. */
+    enum status (*upload)(struct backend *b, struct view dst, const void *src, size_t bytes,
+                          struct err *e);
+    enum status (*download)(struct backend *b, void *dst, struct view src, size_t bytes,
+                            struct err *e);
+    enum status (*flush)(struct backend *b, struct err *e);
+    void (*stats)(struct backend *b, struct backend_stats *out);
+
+#define OP(name, args, types, tol)                                                                 \
+    enum status (*name)(struct backend *b, const struct op_##args *a, struct err *e);
+#include "spec/ops.def"
+#undef OP
+};
+
+/* First member of every backend's own struct. */
+struct backend_base {
+    const struct backend_ops *ops;
+};
+
+static inline const struct backend_ops *backend_ops_of(const struct backend *b)
+{
+    return ((const struct backend_base *)(const void *)b)->ops;
+}
+
+/* The backends built into this program, in a fixed order; NULL past the last. */
+const struct backend_ops *backend_at(size_t i);
+/* By name; NULL if there is none of that name. */
+const struct backend_ops *backend_by_name(const char *name);
+/* "cpu", "vulkan", "vulkan:1" ...: looks up and opens. Unknown name: ST_USAGE; a backend left out
+ * at build time: ST_NO_DEVICE, with the reason. */
+enum status backend_open(struct backend **out, const char *spec, const struct backend_options *o,
+                         struct err *e);
+void backend_close(struct backend *b);
+
+#endif

@@ -1,0 +1,12 @@
+/* silu, gelu: out[i] = f(x[i]), a thread per element. */
+#include "kernel.h"
+
+#define UNARY(name)                                                                                \
+    KERNEL_FN(name, unary)                                                                         \
+    {                                                                                              \
+        uint64_t i = k_flat_index();                                                               \
+        if (i < a.n) a.out[i] = k_##name(a.x[i]);                                                  \
+    }
+
+UNARY(silu)
+UNARY(gelu)

@@ -1,0 +1,36 @@
+/* Every decoder, for those who expand reference/spec/types.def. */
+#ifndef DECODE_ALL_H
+#define DECODE_ALL_H
+
+#include "f32.h"
+#include "f16.h"
+#include "q4_0.h"
+#include "q4_1.h"
+#include "q5_0.h"
+#include "q5_1.h"
+#include "q8_0.h"
+#include "q2_k.h"
+#include "q3_k.h"
+#include "q4_k.h"
+#include "q5_k.h"
+#include "q6_k.h"
+#include "q8_k.h"
+#include "iq2_xxs.h"
+#include "iq2_xs.h"
+#include "iq3_xxs.h"
+#include "iq1_s.h"
+#include "iq4_nl.h"
+#include "iq3_s.h"
+#include "iq2_s.h"
+#include "iq4_xs.h"
+#include "f64.h"
+#include "iq1_m.h"
+#include "bf16.h"
+#include "tq1_0.h"
+#include "tq2_0.h"
+#include "mxfp4.h"
+#include "nvfp4.h"
+#include "q1_0.h"
+#include "q2_0.h"
+
+#endif

@@ -1,0 +1,124 @@
+/* Assay's inference engine: open a model, evaluate tokens, read logits, attach a probe. The whole
+ * public interface. Not thread-safe per object; different objects may be used from different
+ * threads. */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include "base.h"
+#include "spec/spec.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct gguf;
+struct backend;
+struct engine_model;   /* file, hyper-parameters, weight table, tokenizer */
+struct engine_session; /* weights on a backend, KV cache, scratch */
+
+/* ---- model ------------------------------------------------------------------------------ */
+
+/* Maps a GGUF model (plain, gzip-compressed, or split) and checks every shape. Nothing is guessed:
+ * a missing key or tensor, or an architecture that is not supported, is an error that names it. */
+enum status engine_model_open(struct engine_model **out, const char *path, struct err *e);
+/* The same over a container that the caller owns and keeps open. */
+enum status engine_model_from_gguf(struct engine_model **out, struct gguf *g, struct err *e);
+void engine_model_close(struct engine_model *m);
+
+struct engine_shape {
+    const char *arch;
+    uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
+};
+struct engine_shape engine_model_shape(const struct engine_model *m);
+struct gguf *engine_model_gguf(const struct engine_model *m);
+
+/* ---- text -------------------------------------------------------------------------------- */
+
+struct tokenizer;
+/* NULL if the file holds no tokenizer (engine_tokenizer_why says why). */
+const struct tokenizer *engine_tokenizer(const struct engine_model *m);
+const char *engine_tokenizer_why(const struct engine_model *m);
+
+enum tokenize_flags {
+    TOKENIZE_SPECIAL = 1, /* add BOS and EOS as the metadata says */
+    TOKENIZE_PARSE = 2,   /* text of control tokens becomes those tokens */
+};
+/* *ids is malloc'd: the caller frees it. Any bytes are taken; invalid UTF-8 is encoded by bytes. */
+enum status tokenize(const struct tokenizer *t, const char *text, size_t len, unsigned flags,
+                     int32_t **ids, size_t *n, struct err *e);
+/* Text of a sequence, malloc'd and NUL-terminated (*len without it). special: control tokens are
+ * shown as their text. Ids out of range are an error. */
+enum status detokenize(const struct tokenizer *t, const int32_t *ids, size_t n, bool special,
+                       char **text, size_t *len, struct err *e);
+/* The text that a token adds inside a sequence, malloc'd: detokenize without its rule for the first
+ * token. It may end within a character. */
+enum status token_piece(const struct tokenizer *t, int32_t id, bool special, char **text, size_t *len,
+                        struct err *e);
+/* The vocabulary's own text of a token ("▁Paris"); valid as long as the model. */
+const char *token_text(const struct tokenizer *t, int32_t id, size_t *len);
+bool token_ends_generation(const struct tokenizer *t, int32_t id);
+
+/* ---- evaluation -------------------------------------------------------------------------- */
+
+/* Looks into a forward pass. layer is 0 for sites of scope MODEL. rows = tokens (of the batch). */
+struct engine_probe {
+    void *ctx;
+    /* Asked first; nothing is downloaded if false. NULL = never. */
+    bool (*want)(void *ctx, enum site site, uint32_t layer);
+    /* values (rows, cols), valid during the call. For SCORES and WEIGHTS cols = n_heads*n_cells,
+     * n_cells = the position behind the batch. NORM and LOGITS: only the rows whose logits are
+     * kept. */
+    void (*take)(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
+                 size_t cols);
+    /* Values to put in place of the engine's own, (rows, cols), or NULL to leave them. Called
+     * after take. NULL = never. */
+    const float *(*give)(void *ctx, enum site site, uint32_t layer, size_t rows, size_t cols);
+};
+
+struct engine_session_options {
+    size_t n_ctx;               /* cells of the KV cache; 0 = the model's context length */
+    size_t n_batch;             /* most tokens evaluated at once; 0 = 512 */
+    enum tensor_type k_type, v_type; /* TYPE_F32 (default) or TYPE_F16 */
+    const struct engine_probe *probe; /* must outlive the session; NULL = none */
+    bool unfused;               /* attention as scores, softmax, mix */
+    bool always_matmul;         /* matmul also for few columns */
+    void (*progress)(void *ctx, size_t done, size_t total); /* weight bytes uploaded; NULL = none */
+    void *progress_ctx;
+};
+
+/* Puts the weights on the backend, which must outlive the session, as must the model. */
+enum status engine_session_open(struct engine_session **out, struct engine_model *m,
+                                struct backend *b, const struct engine_session_options *o,
+                                struct err *e);
+void engine_session_close(struct engine_session *s);
+
+/* Appends n tokens at the current position, in batches of at most n_batch. Logits of the last
+ * token are kept, or of all n with all_logits. Token out of range or context full: error, and the
+ * position is unchanged. */
+enum status engine_eval(struct engine_session *s, const int32_t *tokens, size_t n, bool all_logits,
+                        struct err *e);
+/* Logits of row i of the last engine_eval (without all_logits only row 0: its last token), n_vocab
+ * values, valid until the next call. */
+const float *engine_logits(const struct engine_session *s, size_t i);
+size_t engine_position(const struct engine_session *s);
+/* Forgets everything from position pos on (pos <= engine_position). */
+void engine_rewind(struct engine_session *s, size_t pos);
+
+/* ---- sampling ---------------------------------------------------------------------------- */
+
+struct sampler {
+    float temperature; /* 0 = greedy */
+    uint32_t top_k;    /* 0 = all */
+    float top_p;       /* 1 = all */
+    float min_p;       /* 0 = all; relative to the largest probability */
+    uint64_t state;    /* seed, then the generator's state */
+};
+/* The next token; the same seed and logits give the same tokens on every machine. Greedy takes the
+ * lowest id among equals. scratch: n entries of 8 bytes. */
+int32_t sample(struct sampler *s, const float *logits, uint32_t n, void *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

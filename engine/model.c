@@ -1,0 +1,358 @@
+/* Opening a model: metadata, the architecture's loader, and the check that nothing in the file
+ * that belongs to the model is left out of the computation. Tensors: weights.c. */
+#include "arch.h"
+#include "tokenizer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_LAYERS = 512, MAX_NAME = 96 };
+
+/* ---- metadata --------------------------------------------------------------------------- */
+
+static void full_key(const struct engine_model *m, const char *key, char out[MAX_NAME])
+{
+    snprintf(out, MAX_NAME, "%s.%s", m->arch->name, key);
+}
+
+static bool has_key(const struct engine_model *m, const char *key)
+{
+    char name[MAX_NAME];
+    full_key(m, key, name);
+    return gguf_find(m->gguf, name) != NULL;
+}
+
+/* An array with one value per layer: taken if all are the same. */
+static enum status key_array_u32(struct gguf_kv *kv, const char *name, uint32_t *out, struct err *e)
+{
+    int64_t first = 0, v = 0;
+    for (uint64_t i = 0; i < kv->count; i++) {
+        if (!gguf_value_i64(kv, i, &v) || v < 0 || v > UINT32_MAX)
+            return fail(e, ST_FORMAT, "key %s: element %llu is no 32-bit count", name,
+                        (unsigned long long)i);
+        if (i == 0) first = v;
+        if (v != first)
+            return fail(e, ST_UNSUPPORTED,
+                        "key %s differs between layers (%lld and %lld): not "
+                        "supported",
+                        name, (long long)first, (long long)v);
+    }
+    if (kv->count == 0) return fail(e, ST_FORMAT, "key %s is an empty array", name);
+    *out = (uint32_t)first;
+    return ST_OK;
+}
+
+enum status model_key_u32(struct engine_model *m, const char *key, uint32_t *out, struct err *e)
+{
+    char name[MAX_NAME];
+    full_key(m, key, name);
+    struct gguf_kv *kv = gguf_find(m->gguf, name);
+    if (kv && kv->type == GGUF_ARRAY) return key_array_u32(kv, name, out, e);
+    return gguf_get_u32(m->gguf, name, out, e);
+}
+
+enum status model_key_u32_or(struct engine_model *m, const char *key, uint32_t absent,
+                             uint32_t *out, struct err *e)
+{
+    *out = absent;
+    return has_key(m, key) ? model_key_u32(m, key, out, e) : ST_OK;
+}
+
+enum status model_key_f64(struct engine_model *m, const char *key, double *out, struct err *e)
+{
+    char name[MAX_NAME];
+    full_key(m, key, name);
+    TRY(gguf_get_f64(m->gguf, name, out, e));
+    if (!isfinite(*out)) return fail(e, ST_FORMAT, "key %s is %g", name, *out);
+    return ST_OK;
+}
+
+enum status model_key_f64_or(struct engine_model *m, const char *key, double absent, double *out,
+                             struct err *e)
+{
+    *out = absent;
+    return has_key(m, key) ? model_key_f64(m, key, out, e) : ST_OK;
+}
+
+/* ---- sizes ------------------------------------------------------------------------------ */
+
+static enum status load_head_dim(struct engine_model *m, struct err *e)
+{
+    struct hyper *h = &m->h;
+    uint32_t value_dim;
+    if (!has_key(m, "attention.key_length") && h->n_embd % h->n_heads != 0)
+        return fail(e, ST_FORMAT,
+                    "%s.embedding_length %u is no multiple of %s.attention.head_count "
+                    "%u, and there is no %s.attention.key_length",
+                    m->arch->name, h->n_embd, m->arch->name, h->n_heads, m->arch->name);
+    TRY(model_key_u32_or(m, "attention.key_length", h->n_embd / h->n_heads, &h->head_dim, e));
+    TRY(model_key_u32_or(m, "attention.value_length", h->head_dim, &value_dim, e));
+    if (h->head_dim == 0) return fail(e, ST_FORMAT, "%s.attention.key_length is 0", m->arch->name);
+    if (value_dim != h->head_dim)
+        return fail(e, ST_UNSUPPORTED,
+                    "%s.attention.value_length %u differs from "
+                    "attention.key_length %u: not supported",
+                    m->arch->name, value_dim, h->head_dim);
+    return ST_OK;
+}
+
+/* Key vocab_size, or else the number of tokens. */
+static enum status load_vocab_size(struct engine_model *m, struct err *e)
+{
+    if (has_key(m, "vocab_size")) return model_key_u32(m, "vocab_size", &m->h.n_vocab, e);
+    const struct gguf_kv *tokens = gguf_find(m->gguf, "tokenizer.ggml.tokens");
+    if (!tokens || tokens->type != GGUF_ARRAY)
+        return fail(e, ST_FORMAT,
+                    "key %s.vocab_size is missing, and there is no list of tokens "
+                    "(tokenizer.ggml.tokens)",
+                    m->arch->name);
+    if (tokens->count > UINT32_MAX)
+        return fail(e, ST_FORMAT, "tokenizer.ggml.tokens has %llu entries",
+                    (unsigned long long)tokens->count);
+    m->h.n_vocab = (uint32_t)tokens->count;
+    return ST_OK;
+}
+
+enum status model_load_sizes(struct engine_model *m, struct err *e)
+{
+    struct hyper *h = &m->h;
+    TRY(model_key_u32(m, "context_length", &h->n_ctx, e));
+    TRY(model_key_u32(m, "embedding_length", &h->n_embd, e));
+    TRY(model_key_u32(m, "block_count", &h->n_layers, e));
+    TRY(model_key_u32(m, "feed_forward_length", &h->n_ff, e));
+    TRY(model_key_u32(m, "attention.head_count", &h->n_heads, e));
+    TRY(model_key_u32_or(m, "attention.head_count_kv", h->n_heads, &h->n_kv_heads, e));
+    TRY(load_vocab_size(m, e));
+    const struct {
+        const char *key;
+        uint32_t value, max;
+    } sizes[] = {
+        {"context_length", h->n_ctx, INT32_MAX},
+        {"embedding_length", h->n_embd, INT32_MAX},
+        {"block_count", h->n_layers, MAX_LAYERS},
+        {"feed_forward_length", h->n_ff, INT32_MAX},
+        {"attention.head_count", h->n_heads, INT32_MAX},
+        {"attention.head_count_kv", h->n_kv_heads, INT32_MAX},
+        {"vocab_size", h->n_vocab, INT32_MAX},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].value == 0 || sizes[i].value > sizes[i].max)
+            return fail(e, ST_FORMAT, "%s.%s is %u, not in [1, %u]", m->arch->name, sizes[i].key,
+                        sizes[i].value, sizes[i].max);
+    if (h->n_heads % h->n_kv_heads != 0)
+        return fail(e, ST_FORMAT,
+                    "%s.attention.head_count %u is no multiple of "
+                    "attention.head_count_kv %u",
+                    m->arch->name, h->n_heads, h->n_kv_heads);
+    TRY(load_head_dim(m, e));
+    if ((uint64_t)h->n_heads * h->head_dim > INT32_MAX)
+        return fail(e, ST_FORMAT, "%u heads of %u dimensions: too large", h->n_heads, h->head_dim);
+    m->layers = arena_alloc(&m->arena, h->n_layers, sizeof *m->layers);
+    return m->layers ? ST_OK : fail(e, ST_NOMEM, "out of memory for %u layers", h->n_layers);
+}
+
+/* ---- RoPE --------------------------------------------------------------------------------- */
+
+enum rope_scaling { SCALING_NONE, SCALING_LINEAR, SCALING_YARN, SCALING_LONGROPE };
+
+/* "linear" when the key is missing: a factor alone means linear scaling. */
+static enum status load_scaling_type(struct engine_model *m, enum rope_scaling *out, struct err *e)
+{
+    static const char *const names[] = {"none", "linear", "yarn", "longrope"};
+    char name[MAX_NAME];
+    struct gguf_str s;
+    *out = SCALING_LINEAR;
+    if (!has_key(m, "rope.scaling.type")) return ST_OK;
+    full_key(m, "rope.scaling.type", name);
+    TRY(gguf_get_str(m->gguf, name, &s, e));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (s.len == strlen(names[i]) && memcmp(s.data, names[i], s.len) == 0) {
+            *out = (enum rope_scaling)i;
+            return ST_OK;
+        }
+    }
+    return fail(e, ST_UNSUPPORTED, "key %s is \"%.*s\", not none, linear, yarn or longrope", name,
+                (int)(s.len < 40 ? s.len : 40), s.data);
+}
+
+static enum status load_freq_scale(struct engine_model *m, enum rope_scaling type, struct err *e)
+{
+    double factor = 0.0;
+    m->h.rope.freq_scale = 1.0;
+    if (type == SCALING_NONE) return ST_OK;
+    TRY(model_key_f64_or(
+        m, has_key(m, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", 0.0,
+        &factor, e));
+    if (factor < 0.0)
+        return fail(e, ST_FORMAT, "%s.rope.scaling.factor is %g", m->arch->name, factor);
+    if (factor != 0.0) m->h.rope.freq_scale = 1.0 / factor;
+    return ST_OK;
+}
+
+/* Divisors of the frequencies, n_dims/2 values: rope_freqs, else those of longrope. */
+static enum status load_factors(struct engine_model *m, enum rope_scaling type, struct err *e)
+{
+    struct tensor_want w = {NO_LAYER, "rope_freqs", m->h.rope.n_dims / 2, 1, TENSOR_HOST, true};
+    TRY(model_load_tensor(m, &w, &m->rope_freqs, e));
+    if (type != SCALING_LONGROPE) return ST_OK;
+    w.optional = false;
+    w.role = "rope_factors_long";
+    TRY(model_load_tensor(m, &w, &m->rope_long, e));
+    w.role = "rope_factors_short";
+    return model_load_tensor(m, &w, &m->rope_short, e);
+}
+
+enum status model_load_rope(struct engine_model *m, enum rope_pairing pairing, struct err *e)
+{
+    struct rope_params *r = &m->h.rope;
+    enum rope_scaling type;
+    r->pairing = pairing;
+    TRY(model_key_u32_or(m, "rope.dimension_count", m->h.head_dim, &r->n_dims, e));
+    if (r->n_dims == 0 || r->n_dims % 2 != 0 || r->n_dims > m->h.head_dim)
+        return fail(e, ST_FORMAT,
+                    "%s.rope.dimension_count is %u: not an even number up to the "
+                    "head's %u dimensions",
+                    m->arch->name, r->n_dims, m->h.head_dim);
+    TRY(model_key_f64_or(m, "rope.freq_base", 10000.0, &r->freq_base, e));
+    if (!(r->freq_base > 0.0))
+        return fail(e, ST_FORMAT, "%s.rope.freq_base is %g", m->arch->name, r->freq_base);
+    TRY(load_scaling_type(m, &type, e));
+    TRY(load_freq_scale(m, type, e));
+    TRY(model_key_f64_or(m, "rope.scaling.attn_factor", 1.0, &r->magnitude, e));
+    if (type == SCALING_YARN || type == SCALING_LONGROPE) {
+        TRY(model_key_u32_or(m, "rope.scaling.original_context_length", m->h.n_ctx, &r->n_ctx_orig,
+                             e));
+        if (r->n_ctx_orig == 0)
+            return fail(e, ST_FORMAT, "%s.rope.scaling.original_context_length is 0",
+                        m->arch->name);
+    }
+    if (type == SCALING_YARN) {
+        r->ext_factor = 1.0;
+        r->beta_fast = 32.0;
+        r->beta_slow = 1.0;
+        r->magnitude *= 1.0 + 0.1 * log(1.0 / r->freq_scale);
+    }
+    return load_factors(m, type, e);
+}
+
+/* ---- opening ------------------------------------------------------------------------------ */
+
+static enum status find_arch(struct engine_model *m, struct err *e)
+{
+    struct gguf_str s;
+    char known[256] = "";
+    TRY(gguf_get_str(m->gguf, "general.architecture", &s, e));
+    for (size_t i = 0; arch_at(i); i++) {
+        const char *name = arch_at(i)->name;
+        if (s.len == strlen(name) && memcmp(s.data, name, s.len) == 0) {
+            m->arch = arch_at(i);
+            return ST_OK;
+        }
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", name);
+    }
+    return fail(e, ST_UNSUPPORTED, "architecture \"%.*s\" is not supported (supported: %s)",
+                (int)(s.len < 40 ? s.len : 40), s.data, known);
+}
+
+static bool starts_with(struct gguf_str s, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return s.len >= n && memcmp(s.data, prefix, n) == 0;
+}
+
+/* A tensor that no role took would make the computation something else than what the file says.
+ * Tensors under other names (golden data, say) are nobody's weights. */
+static enum status refuse_unused(const struct engine_model *m, struct err *e)
+{
+    static const char *const prefixes[] = {"blk.", "token_", "output", "rope_", "position_"};
+    for (size_t i = 0; i < m->gguf->n_tensors; i++) {
+        struct gguf_str name = m->gguf->tensors[i].name;
+        for (size_t k = 0; !m->claimed[i] && k < sizeof prefixes / sizeof *prefixes; k++)
+            if (starts_with(name, prefixes[k]))
+                return fail(e, ST_UNSUPPORTED,
+                            "tensor %.*s has no place in architecture %s with "
+                            "%u layers",
+                            (int)name.len, name.data, m->arch->name, m->h.n_layers);
+    }
+    return ST_OK;
+}
+
+static enum status load(struct engine_model *m, struct err *e)
+{
+    TRY(find_arch(m, e));
+    m->claimed = arena_alloc(&m->arena, m->gguf->n_tensors, sizeof *m->claimed);
+    if (!m->claimed && m->gguf->n_tensors > 0)
+        return fail(e, ST_NOMEM, "out of memory for %zu tensors", m->gguf->n_tensors);
+    m->n_tensors = 1; /* 0 is "absent" */
+    TRY(m->arch->load(m, e));
+    TRY(refuse_unused(m, e));
+    return tokenizer_open(&m->tokenizer, m->gguf, m->tokenizer_why, sizeof m->tokenizer_why, e);
+}
+
+enum status engine_model_from_gguf(struct engine_model **out, struct gguf *g, struct err *e)
+{
+    struct engine_model *m = alloc_array(1, sizeof *m);
+    *out = NULL;
+    if (!m) return fail(e, ST_NOMEM, "out of memory for a model");
+    m->gguf = g;
+    enum status st = load(m, e);
+    if (st != ST_OK) {
+        engine_model_close(m);
+        return st;
+    }
+    *out = m;
+    return ST_OK;
+}
+
+enum status engine_model_open(struct engine_model **out, const char *path, struct err *e)
+{
+    struct gguf g;
+    *out = NULL;
+    TRY(gguf_open(&g, path, e));
+    struct engine_model *m = NULL;
+    enum status st = engine_model_from_gguf(&m, &g, e);
+    if (st != ST_OK) {
+        gguf_close(&g);
+        return fail_prefix(e, "%s", path);
+    }
+    m->own = g;
+    m->gguf = &m->own;
+    m->owns_gguf = true;
+    *out = m;
+    return ST_OK;
+}
+
+void engine_model_close(struct engine_model *m)
+{
+    if (!m) return;
+    tokenizer_close(m->tokenizer);
+    if (m->owns_gguf) gguf_close(&m->own);
+    arena_free(&m->arena);
+    free(m->tensors);
+    free(m);
+}
+
+struct engine_shape engine_model_shape(const struct engine_model *m)
+{
+    const struct hyper *h = &m->h;
+    return (struct engine_shape){m->arch->name, h->n_layers, h->n_embd,  h->n_heads, h->n_kv_heads,
+                                 h->head_dim,   h->n_ff,     h->n_vocab, h->n_ctx};
+}
+
+struct gguf *engine_model_gguf(const struct engine_model *m)
+{
+    return m->gguf;
+}
+
+const struct tokenizer *engine_tokenizer(const struct engine_model *m)
+{
+    return m->tokenizer;
+}
+
+const char *engine_tokenizer_why(const struct engine_model *m)
+{
+    return m->tokenizer_why;
+}

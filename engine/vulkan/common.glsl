@@ -1,0 +1,33 @@
+/* What every kernel shares: the parameter struct, the place in the grid.
+ *
+ * Bindings: 0 weights or first input, 1 .. 4 further ones, 5 tables (words.glsl). A view may begin
+ * anywhere in what is bound: base[i] says where, in words (for weights in bytes).
+ */
+#ifndef COMMON_GLSL
+#define COMMON_GLSL
+
+/* struct params of vk.h, member by member. */
+layout(push_constant) uniform Params {
+    uint base[6];
+    uint n_in, n_out, n_cols;      /* matrix products, rows of n_in */
+    uint row0, n_rows;             /* the window of rows that is bound */
+    uint n_tokens, n_heads, n_kv_heads, head_dim, n_cells, n_dims;
+    uint flags;                    /* FLAG_x */
+    uint k0;                       /* first element of a row that a dispatch adds */
+    float scale;                   /* or eps, or a factor */
+};
+
+#define FLAG_BIAS 1u
+#define FLAG_NEOX 2u
+
+#define INFINITY uintBitsToFloat(0x7f800000u)
+#define NOT_A_NUMBER uintBitsToFloat(0x7fc00000u)
+
+/* Every kernel takes the size of its workgroups when its pipeline is made. */
+layout(local_size_x_id = 0) in;
+
+/* Grids longer than the limit of one dimension are folded into two. */
+uint group_index() { return gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x; }
+uint global_index() { return group_index() * gl_WorkGroupSize.x + gl_LocalInvocationID.x; }
+
+#endif

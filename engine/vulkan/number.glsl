@@ -1,0 +1,72 @@
+/* Numbers that the shading language does not promise well enough: exponentials, reciprocal square
+ * roots, halves. All of it with precise arithmetic, so that no step is contracted or reordered. */
+#ifndef NUMBER_GLSL
+#define NUMBER_GLSL
+
+/* exp(x + low) = m * 2^n with m in [0.7, 1.42), m within one unit in the last place; |low| is far
+ * below |x|. The product of n and the leading part of ln 2 (10 bits) is exact. */
+float exp_parts(float x, float low, out int n)
+{
+    precise float fn = floor(x * 1.44269504 + 0.5);
+    precise float r = (x - fn * 0.693359375) - fn * -2.12194440e-4;
+    r = r + low;
+    precise float p = 1.98412698e-4;
+    p = p * r + 1.38888889e-3;
+    p = p * r + 8.33333333e-3;
+    p = p * r + 4.16666667e-2;
+    p = p * r + 1.66666667e-1;
+    p = p * r + 0.5;
+    precise float m = (p * r) * r + r;
+    m = m + 1.0;
+    n = int(fn);
+    return m;
+}
+
+/* 2^n for -126 <= n <= 127. */
+float power2(int n) { return uintBitsToFloat(uint(n + 127) << 23); }
+
+/* exp(x) for x <= 88.7; 0 below -104 and for -infinity. */
+float exp_float(float x)
+{
+    int n;
+    const float m = exp_parts(max(x, -110.0), 0.0, n);
+    precise float y = m * power2(n / 2) * power2(n - n / 2);
+    return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u ? x : y;
+}
+
+/* 1 / sqrt(a): inversesqrt is promised to 2 units in the last place; one step of Newton. */
+float reciprocal_root(float a)
+{
+    const float y = inversesqrt(a);
+    precise float e = 1.0 - (a * y) * y;
+    precise float z = y + 0.5 * y * e;
+    return z;
+}
+
+/* Round to nearest even; overflow to infinity; NaN stays NaN. */
+uint half_bits(uint f)
+{
+    const uint sign = f >> 16 & 0x8000u, a = f & 0x7fffffffu;
+    if (a > 0x7f800000u) return sign | 0x7e00u;
+    if (a >= 0x477ff000u) return sign | 0x7c00u; /* 65520 and more */
+    if (a >= 0x38800000u) { /* normal halves; the carry may move the exponent */
+        const uint r = a - 0x38000000u;
+        return sign | (r + 0xfffu + (r >> 13 & 1u)) >> 13;
+    }
+    if (a < 0x33000000u) return sign; /* below half of 2^-24 */
+    const uint s = 126u - (a >> 23), m = (a & 0x7fffffu) | 0x800000u; /* value m * 2^(-24 - s) */
+    const uint q = m >> s, rem = m & ((1u << s) - 1u), mid = 1u << (s - 1u);
+    return sign | q + (rem > mid || (rem == mid && (q & 1u) != 0u) ? 1u : 0u);
+}
+
+/* binary16 to binary32 by integer bits. A subnormal m * 2^-24 is made as a difference of two
+ * normal numbers, since a device may flush subnormals. */
+float half_float(uint h)
+{
+    const uint em = h & 0x7fffu, sign = (h & 0x8000u) << 16;
+    precise float small = uintBitsToFloat(0x38800000u | em << 13) - uintBitsToFloat(0x38800000u);
+    const uint big = (em << 13) + (em >= 0x7c00u ? 0x70000000u : 0x38000000u);
+    return uintBitsToFloat(sign | (em < 0x400u ? floatBitsToUint(small) : big));
+}
+
+#endif

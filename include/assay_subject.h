@@ -1,0 +1,163 @@
+/* An engine as a subject of Assay: a shared library that exports one symbol,
+ *
+ *     const struct assay_subject *assay_subject(uint32_t abi);
+ *
+ * and is used as --subject plugin:FILE.so. It answers on up to three levels, each of which may be
+ * missing: decoding blocks, single operations, whole evaluations. It is loaded into a process of
+ * its own and called from one thread; a crash or a hang is reported as such.
+ *
+ * All arrays are row-major and contiguous, f32 unless stated, and may be unaligned if they hold
+ * blocks. Types are GGUF's ids (0 = F32, 1 = F16, 12 = Q4_K ...). A function returns ASSAY_OK,
+ * ASSAY_UNSUPPORTED (that is skipped, and said so) or ASSAY_FAILED, with the reason from error().
+ */
+#ifndef ASSAY_SUBJECT_H
+#define ASSAY_SUBJECT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ASSAY_SUBJECT_ABI 1u
+
+enum { ASSAY_OK = 0, ASSAY_FAILED = 1, ASSAY_UNSUPPORTED = 2 };
+
+/* W: n_out rows of n_in weights of a type. */
+struct assay_weight {
+    const void *data;
+    uint32_t type, n_in, n_out;
+};
+
+/* out (n, n_in) = rows ids[i] of w, decoded. */
+struct assay_get_rows {
+    struct assay_weight w;
+    const int32_t *ids;
+    float *out;
+    uint32_t n;
+};
+
+/* out = x / sqrt(mean(x^2) + eps) * w, per row of n. out may be x. */
+struct assay_rms_norm {
+    const float *x, *w;
+    float *out;
+    uint32_t rows, n;
+    float eps;
+};
+
+/* out (n_cols, n_out) = W x (+ bias); x (n_cols, n_in); bias NULL: none. */
+struct assay_matmul {
+    struct assay_weight w;
+    const float *x, *bias;
+    float *out;
+    uint32_t n_cols;
+};
+
+/* Rotates the first n_dims of each head of x (n_tokens, n_heads, head_dim) in place. table
+ * (n_tokens, n_dims/2, 2): cos, sin. neox: pairs (p, p + n_dims/2), else (2p, 2p + 1). */
+struct assay_rope {
+    float *x;
+    const float *table;
+    uint32_t n_tokens, n_heads, head_dim, n_dims, neox;
+};
+
+/* cache row cells[t] = src row t, rounded to type (0 or 1: F32, F16). */
+struct assay_kv_write {
+    const float *src;
+    const int32_t *cells;
+    void *cache;
+    uint32_t n_tokens, row, type;
+};
+
+/* q (n_tokens, n_heads, head_dim); k, v (n_cells, n_kv_heads, head_dim) of their types. Query t
+ * sees cell c iff 0 <= cell_pos[c] <= pos[t]. Head h reads KV head h / (n_heads / n_kv_heads).
+ * attention: out = softmax(scale q k) v. attn_scores: probs (n_tokens, n_heads, n_cells), hidden
+ * cells -inf. attn_mix: out = probs v. What an operation does not use is NULL. */
+struct assay_attention {
+    const float *q;
+    const void *k, *v;
+    const int32_t *pos, *cell_pos;
+    float *probs, *out;
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_cells, k_type, v_type;
+    float scale;
+};
+
+/* softmax: out (rows, n), -inf gives 0. argmax: out (rows) i32, the lowest index of the largest. */
+struct assay_rows {
+    const float *x;
+    void *out;
+    uint32_t rows, n;
+};
+
+/* silu, gelu (tanh form): of a. silu_mul, gelu_mul: f(a) b. add: a + b. scale: factor a. n values;
+ * out may be a or b. */
+struct assay_elements {
+    const float *a, *b;
+    float *out;
+    uint32_t n;
+    float factor;
+};
+
+struct assay_ops {
+    int (*get_rows)(void *ctx, const struct assay_get_rows *a);
+    int (*rms_norm)(void *ctx, const struct assay_rms_norm *a);
+    int (*matvec)(void *ctx, const struct assay_matmul *a); /* 1 to 8 columns */
+    int (*matmul)(void *ctx, const struct assay_matmul *a);
+    int (*rope)(void *ctx, const struct assay_rope *a);
+    int (*kv_write)(void *ctx, const struct assay_kv_write *a);
+    int (*attention)(void *ctx, const struct assay_attention *a);
+    int (*attn_scores)(void *ctx, const struct assay_attention *a);
+    int (*softmax)(void *ctx, const struct assay_rows *a);
+    int (*attn_mix)(void *ctx, const struct assay_attention *a);
+    int (*silu)(void *ctx, const struct assay_elements *a);
+    int (*gelu)(void *ctx, const struct assay_elements *a);
+    int (*silu_mul)(void *ctx, const struct assay_elements *a);
+    int (*gelu_mul)(void *ctx, const struct assay_elements *a);
+    int (*add)(void *ctx, const struct assay_elements *a);
+    int (*scale)(void *ctx, const struct assay_elements *a);
+    int (*argmax)(void *ctx, const struct assay_rows *a);
+};
+
+/* Given to eval. site: a name of suites/locate.md without the layer ("q", "l_out"); layer 0 for
+ * those of the model. All rows of the prompt, (rows, cols). */
+struct assay_probe {
+    void *ctx;
+    /* Not zero: show this site. */
+    int (*want)(void *ctx, const char *site, uint32_t layer);
+    void (*take)(void *ctx, const char *site, uint32_t layer, const float *values, uint64_t rows,
+                 uint64_t cols);
+    /* Values to go on with in place of the engine's own, valid until the next call, or NULL. To be
+     * called after take by an engine that announces ASSAY_GIVES. */
+    const float *(*give)(void *ctx, const char *site, uint32_t layer, uint64_t rows, uint64_t cols);
+};
+
+enum { ASSAY_GIVES = 1 };
+
+struct assay_subject {
+    uint32_t abi;     /* ASSAY_SUBJECT_ABI */
+    uint32_t flags;   /* ASSAY_GIVES */
+    const char *name; /* "my engine 1.2" */
+    void *ctx;        /* handed to every function */
+    /* The reason of the last failure, or NULL. */
+    const char *(*error)(void *ctx);
+
+    /* 1. n values (whole blocks) of a type, exactly. */
+    int (*decode)(void *ctx, uint32_t type, const void *blocks, uint64_t n, float *out);
+
+    /* 2. */
+    const struct assay_ops *ops;
+
+    /* 3. Logits (n, n_vocab) of all positions of a prompt from position 0. model: path of a GGUF
+     * file, the same in every call of a run. */
+    int (*eval)(void *ctx, const char *model, const int32_t *tokens, uint64_t n, uint64_t n_vocab,
+                float *logits, const struct assay_probe *probe);
+};
+
+/* abi: what the caller speaks. NULL if the library does not. */
+const struct assay_subject *assay_subject(uint32_t abi);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,113 @@
+/* A model as the reference's forward passes see it. Loading: model_load.h. One architecture = one
+ * file arch_NAME.c with a struct ref_arch, and its row in archs.def. */
+#ifndef REF_MODEL_PRIV_H
+#define REF_MODEL_PRIV_H
+
+#include "ref.h"
+
+/* Allocations that are freed together. */
+struct ref_blocks {
+    struct ref_block *last;
+};
+void *ref_blocks_alloc(struct ref_blocks *b, size_t count, size_t size); /* zeroed; NULL: no room */
+void ref_blocks_free(struct ref_blocks *b);
+
+/* Both set the error and return false. refuse: well-formed, but not supported. */
+bool ref_fail(struct ref_err *e, const char *format, ...);
+bool ref_refuse(struct ref_err *e, const char *format, ...);
+
+/* y = scale W x + bias */
+struct ref_weight {
+    enum tensor_type type;
+    const uint8_t *data; /* n_out rows of n_in; NULL: the model has no such matrix */
+    size_t n_in, n_out;
+    const float *bias; /* n_out, or NULL */
+    double scale;
+};
+
+/* Normalises groups of n values; group g takes row g % n_rows of w and b. */
+struct ref_norm {
+    const float *w, *b; /* (n_rows, n); w NULL: the model has no such norm; b NULL: no bias */
+    size_t n, n_rows;
+};
+
+enum ref_activation {
+    REF_ACT_SILU,
+    REF_ACT_GELU,
+    REF_ACT_CLAMPED, /* ref_clamped_swiglu: only with a gate */
+};
+
+/* down(act(gate x) * (up x)), or down(act(up x)) without a gate. */
+struct ref_ffn {
+    enum ref_activation act;
+    struct ref_weight gate, up, down;
+};
+
+/* sum_e w_e FFN_e(x) over the chosen experts, + shared(x) [* sigmoid(shared_gate x)]. */
+struct ref_moe {
+    struct ref_weight gate_inp; /* n_experts rows; data NULL: the layer has no experts */
+    struct ref_router router;
+    enum ref_activation act;
+    const struct ref_weight *gate, *up, *down; /* router.n_experts each */
+    struct ref_ffn shared;                     /* up.data NULL: none */
+    struct ref_weight shared_gate; /* one row; data NULL: the shared expert counts in full */
+};
+
+/* Attention with latent keys and values (deepseek2). Either kv_b or the pair k_b, v_b is there. */
+struct ref_mla {
+    struct ref_weight q_a, q_b; /* q_a.data NULL: q_b alone makes Q, from the layer's input */
+    struct ref_norm q_a_norm, kv_a_norm;
+    struct ref_weight kv_a, kv_b;
+    const struct ref_weight *k_b, *v_b; /* n_heads each */
+};
+
+struct ref_layer {
+    /* ffn_norm without w: the input of the feed-forward is that of the attention (parallel
+     * models) or not normalised at all (those that normalise results). */
+    struct ref_norm attn_norm, q_norm, k_norm, attn_post_norm, ffn_norm, ffn_post_norm;
+    struct ref_weight q, k, v, o;
+    struct ref_mla mla;
+    const float *sinks; /* n_heads, or NULL */
+    bool windowed;
+    struct ref_ffn ffn;
+    struct ref_moe moe;
+};
+
+struct ref_model {
+    const struct ref_arch *arch;
+    struct ref_shape shape;
+    double norm_eps, kq_scale;
+    bool parallel;   /* attention and feed-forward start from the same x (B, B2) */
+    double attn_cap; /* on scores; 0: none */
+    uint32_t window; /* tokens that a windowed layer sees, itself included; 0: all */
+    bool has_rope;
+    struct ref_rope rope, rope_windowed;       /* factors: those of rope_freqs, or NULL */
+    const float *factors_long, *factors_short; /* by the configured context; NULL: none */
+    double temperature; /* Q *= ln(floor(pos / rope.n_ctx_orig) + 1) temperature + 1 */
+    double embd_scale, residual_scale, logit_scale; /* 1: none */
+    double logit_cap;                               /* 0: none */
+    struct ref_weight embd, pos_embd, output;
+    struct ref_norm output_norm;
+    struct ref_layer *layers; /* shape.n_layers */
+    struct ref_blocks blocks;
+};
+
+struct ref_pass;
+struct ref_places;
+struct ref_loader;
+
+enum ref_norm_kind { REF_NORM_RMS, REF_NORM_LAYER };
+
+struct ref_arch {
+    const char *name; /* general.architecture, and the prefix of the keys */
+    enum ref_norm_kind norm;
+    enum ref_pairing pairing;
+    void (*load)(struct ref_loader *l);
+    /* From the normalised input a->h to what is added to the stream, in a->h. */
+    bool (*attention)(struct ref_pass *p, uint32_t layer, struct ref_places *a);
+};
+#define ARCH(c_name) extern const struct ref_arch ref_arch_##c_name;
+#include "archs.def"
+#undef ARCH
+
+#endif

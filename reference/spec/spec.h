@@ -1,0 +1,110 @@
+/* The three fact tables (tensor types, operations, trace sites), shared by both sides of the
+ * judge's line. Facts only: nothing here computes. */
+#ifndef SPEC_H
+#define SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum tensor_type {
+#define TYPE(e, id, name, c, elems, bytes, use, act) TYPE_##e = id,
+#include "types.def"
+#undef TYPE
+    TYPE_ID_END = 43 /* ids at or above are unknown */
+};
+
+/* See types.def. */
+enum type_use { USE_W, USE_A, USE_N, USE_L };
+
+struct type_spec {
+    enum tensor_type id;
+    const char *name;       /* ggml's spelling: "q4_K" */
+    const char *c_name;     /* "q4_k" */
+    uint32_t block_elems;   /* values per block, 1 for plain types */
+    uint32_t block_bytes;
+    enum type_use use;
+    enum tensor_type act;
+};
+
+/* For expansions of types.def that want some uses only:
+ *   #define TYPE(e, id, name, c, elems, bytes, use, act) IF_DECODED(use)(... row ...)        */
+#define SPEC_KEEP(...) __VA_ARGS__
+#define SPEC_DROP(...)
+#define IF_DECODED(use) IF_DECODED_##use
+#define IF_DECODED_W SPEC_KEEP
+#define IF_DECODED_A SPEC_KEEP
+#define IF_DECODED_N SPEC_KEEP
+#define IF_DECODED_L SPEC_DROP
+#define IF_WEIGHT(use) IF_WEIGHT_##use
+#define IF_WEIGHT_W SPEC_KEEP
+#define IF_WEIGHT_A SPEC_DROP
+#define IF_WEIGHT_N SPEC_DROP
+#define IF_WEIGHT_L SPEC_DROP
+
+/* Row of an id; NULL if the id is removed or unknown. Any value may be asked for. */
+const struct type_spec *type_by_id(int64_t id);
+
+/* Row of a name in any case ("Q4_K", "q4_k"); NULL if there is none. */
+const struct type_spec *type_by_name(const char *name);
+
+/* Walks all rows in order of id: type_next(NULL) is the first, NULL after the last. */
+const struct type_spec *type_next(const struct type_spec *t);
+
+/* True when the type has a decoder. */
+bool type_decodes(const struct type_spec *t);
+
+/* Bytes of n elements (n a multiple of block_elems, n * block_bytes not wrapping: the
+ * container reader has checked both for anything that comes from a file). */
+size_t type_bytes(const struct type_spec *t, size_t n);
+
+enum op {
+#define OP(name, args, types, tol) OP_##name,
+#include "ops.def"
+#undef OP
+    OP_COUNT
+};
+
+enum op_types { OP_PER_TYPE, OP_PER_KV, OP_ONCE };
+enum tol_class { TOL_EXACT, TOL_DOT, TOL_REDUCE, TOL_ULP2, TOL_ULP8, TOL_DIST };
+
+struct op_spec {
+    enum op op;
+    const char *name;
+    enum op_types types;
+    enum tol_class tol;
+};
+
+extern const struct op_spec op_table[OP_COUNT];
+
+/* Row of a name; NULL if there is none. */
+const struct op_spec *op_by_name(const char *name);
+
+enum site {
+#define SITE(e, name, llama, scope, width) SITE_##e,
+#include "sites.def"
+#undef SITE
+    SITE_COUNT
+};
+
+enum site_scope { SITE_MODEL, SITE_LAYER };
+enum site_width {
+    WIDTH_EMBD,
+    WIDTH_Q,
+    WIDTH_KV,
+    WIDTH_FF,
+    WIDTH_VOCAB,
+    WIDTH_SCORES,
+    WIDTH_EXPERTS
+};
+
+struct site_spec {
+    enum site site;
+    const char *name, *llama_name;
+    enum site_scope scope;
+    enum site_width width;
+};
+
+extern const struct site_spec site_table[SITE_COUNT];
+
+#endif

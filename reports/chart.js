@@ -1,0 +1,244 @@
+/* Elements, numbers and plots that the pages share. Plots are inline SVG, drawn at the width they
+   have, with their numbers as a table beneath. */
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+/* el("td", {class: "num"}, child, ...): children are nodes or text. */
+function el(name, attributes, ...children) {
+  const e = document.createElement(name);
+  fill(e, attributes, children);
+  return e;
+}
+function svg(name, attributes, ...children) {
+  const e = document.createElementNS("http://www.w3.org/2000/svg", name);
+  fill(e, attributes, children);
+  return e;
+}
+function fill(e, attributes, children) {
+  for (const [k, v] of Object.entries(attributes || {}))
+    if (v !== undefined && v !== null && v !== false) e.setAttribute(k, v === true ? "" : v);
+  for (const c of children.flat(9)) if (c !== null && c !== undefined) e.append(c);
+}
+
+/* ---- numbers: as they stand in JSON, where nan, inf and -inf are text ---- */
+
+function real(v) {
+  if (v === "nan") return NaN;
+  if (v === "inf") return Infinity;
+  if (v === "-inf") return -Infinity;
+  return v;
+}
+/* Three digits; integers whole. */
+function format(v, kind) {
+  if (v === null || v === undefined) return "–";
+  if (typeof v === "string") return v;
+  if (typeof v === "boolean") return v ? "yes" : "no";
+  if (kind === "percent") return threeDigits(100 * v) + " %";
+  if (kind === "bytes") {
+    let unit = 0;
+    while (v >= 1000 && unit < 4) { v /= 1000; unit++; }
+    return threeDigits(v) + " " + ["B", "kB", "MB", "GB", "TB"][unit];
+  }
+  if (Number.isInteger(v) && kind !== "real") return String(v);
+  return threeDigits(v);
+}
+function threeDigits(v) {
+  if (v === 0) return "0";
+  const size = Math.abs(v);
+  if (size >= 1e5 || size < 1e-3) return v.toExponential(2);
+  return size >= 100 ? v.toFixed(0) : v.toPrecision(3);
+}
+/* The value at a JSON pointer of the data, shown, and marked with where it comes from. */
+function at(pointer) {
+  let v = DATA;
+  for (const part of pointer.split("/").slice(1))
+    v = v === null || v === undefined ? v : v[part.replace(/~1/g, "/").replace(/~0/g, "~")];
+  return v;
+}
+function show(pointer, kind, name) {
+  const v = at(pointer);
+  return el(name || "span", {"data-p": pointer, "data-f": kind || "number",
+    title: typeof v === "number" && !Number.isInteger(v) ? String(v) : null}, format(v, kind));
+}
+function escapePointer(s) { return s.replace(/~/g, "~0").replace(/\//g, "~1"); }
+
+/* ---- tables ---- */
+
+/* columns: [{head, num, cell: (row index) => node, row: true if it names the row}] */
+function table(caption, columns, n) {
+  const head = el("thead", {}, el("tr", {}, columns.map(c => el("th", {scope: "col", class: c.num ? "num" : null}, c.head))));
+  const body = el("tbody");
+  for (let i = 0; i < n; i++)
+    body.append(el("tr", {}, columns.map(c => {
+      const content = c.cell(i);
+      if (content instanceof Element && content.tagName === "TD") return content;
+      if (c.row) return el("th", {scope: "row"}, content);
+      return el("td", {class: c.num ? "num" : typeof content === "string" && content.length > 24 ? "long" : null}, content);
+    })));
+  return el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": caption},
+    el("table", {}, el("caption", {}, caption), head, body));
+}
+
+/* ---- tooltips: by mouse, finger and keyboard ---- */
+
+const tip = document.getElementById("tip");
+function tipOn(e, text) {
+  const place = () => {
+    tip.textContent = text;
+    tip.hidden = false;
+    const r = e.getBoundingClientRect(), w = tip.offsetWidth, h = tip.offsetHeight;
+    tip.style.left = Math.max(4, Math.min(innerWidth - w - 4, r.left + r.width / 2 - w / 2)) + "px";
+    tip.style.top = (r.top > h + 10 ? r.top - h - 8 : r.bottom + 8) + "px";
+  };
+  for (const name of ["pointerenter", "focus", "click"]) e.addEventListener(name, place);
+  for (const name of ["pointerleave", "blur"]) e.addEventListener(name, () => { tip.hidden = true; });
+}
+addEventListener("keydown", e => { if (e.key === "Escape") tip.hidden = true; });
+addEventListener("scroll", () => { tip.hidden = true; }, {passive: true});
+
+/* ---- axes ---- */
+
+function logTicks(lo, hi) {
+  const first = Math.floor(Math.log10(lo)), last = Math.ceil(Math.log10(hi));
+  const step = Math.max(1, Math.ceil((last - first) / 6)), ticks = [];
+  for (let e = first; e <= last + step - 1; e += step) ticks.push(Math.pow(10, e));
+  return ticks;
+}
+function linearTicks(lo, hi) {
+  if (lo === hi) { hi = lo === 0 ? 1 : lo + Math.abs(lo) / 2; lo = lo > 0 ? 0 : lo; }
+  const raw = (hi - lo) / 5, unit = Math.pow(10, Math.floor(Math.log10(raw)));
+  const step = [1, 2, 5, 10].map(k => k * unit).find(s => s >= raw * 0.999), ticks = [];
+  for (let k = Math.floor(lo / step + 1e-9); k * step < hi + step * 0.999; k++) ticks.push(+(k * step).toPrecision(12));
+  return ticks;
+}
+function tickText(v, log) {
+  if (log) {
+    const e = Math.round(Math.log10(v));
+    return e >= -2 && e <= 3 ? String(+v.toPrecision(3)) : "1e" + e;
+  }
+  return Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(0) : String(v);
+}
+
+const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
+function colorOf(i) { return "var(--c" + i % 8 + ")"; }
+function dashOf(i) { return DASHES[Math.floor(i / 8) % DASHES.length]; }
+
+function marker(shape, x, y, attributes) {
+  if (shape === "square") return svg("rect", {x: x - 4, y: y - 4, width: 8, height: 8, ...attributes});
+  if (shape === "diamond") return svg("path", {d: `M${x} ${y - 5}l5 5-5 5-5-5z`, ...attributes});
+  if (shape === "triangle") return svg("path", {d: `M${x} ${y - 5}l5 9h-10z`, ...attributes});
+  return svg("circle", {cx: x, cy: y, r: 4, ...attributes});
+}
+
+/* A plot. o: {title, x: {label, ticks: [[x, text]] or none, min, max}, y: {label, log},
+   series: [{name, color, dash, shape, line: bool, marks: bool, off, points: [{x, y, p, label}]}]}
+   p: JSON pointer of y; y may be text (nan) and is then not drawn but in the table. */
+function plot(o) {
+  const figure = el("figure", {}, el("figcaption", {}, o.title)), holder = el("div");
+  const legend = el("ul", {class: "legend"});
+  o.series.forEach((s, i) => {
+    if (s.color === undefined) { s.color = colorOf(i); s.dash = s.dash ?? dashOf(i); }
+    const key = svg("svg", {"aria-hidden": "true", viewBox: "0 0 26 12"},
+      s.line === false ? null : svg("line", {x1: 0, x2: 26, y1: 6, y2: 6, stroke: s.color, "stroke-width": 2, "stroke-dasharray": s.dash}),
+      s.marks === false ? null : marker(s.shape, 13, 6, {fill: s.color}));
+    if (!o.choose) { legend.append(el("li", {}, key, s.name)); return; }
+    const box = el("input", {type: "checkbox", checked: !s.off});
+    box.addEventListener("change", () => { s.off = !box.checked; draw(); });
+    legend.append(el("li", {}, el("label", {}, box, key, s.name)));
+  });
+  fill(figure, {}, [legend, holder, missing(o), numbers(o)]);
+  let width = 0;
+  function draw() {
+    width = holder.clientWidth || 600;
+    holder.replaceChildren(drawPlot(o, width));
+  }
+  const watch = () => { if (holder.clientWidth && holder.clientWidth !== width) draw(); };
+  if (window.ResizeObserver) new ResizeObserver(watch).observe(holder);
+  else addEventListener("resize", watch);
+  queueMicrotask(draw);
+  return figure;
+}
+
+const canDraw = (o, v) => typeof v === "number" && isFinite(v) && (!o.y.log || v > 0);
+
+/* Says how many values the plot cannot show. */
+function missing(o) {
+  const n = o.series.flatMap(s => s.points).filter(p => !canDraw(o, p.y)).length;
+  return n ? el("p", {class: "note"}, `${n} ${n === 1 ? "value is" : "values are"} ${o.y.log ? "0 or " : ""}not finite and not drawn; the numbers have ${n === 1 ? "it" : "them"}.`) : null;
+}
+
+function drawPlot(o, width) {
+  const shown = o.series.filter(s => !s.off), height = Math.max(220, Math.min(340, width * 0.55));
+  const ok = v => canDraw(o, v);
+  const ys = shown.flatMap(s => s.points.map(p => p.y)).filter(ok);
+  const xs = o.series.flatMap(s => s.points.map(p => p.x));
+  const root = svg("svg", {viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": o.title});
+  if (!ys.length) {
+    root.append(svg("text", {x: width / 2, y: height / 2, "text-anchor": "middle"}, o.y.log ? "All values are 0 or not finite." : "No values."));
+    return root;
+  }
+  const yTicks = o.y.log ? logTicks(Math.min(...ys), Math.max(...ys)) : linearTicks(Math.min(o.y.min ?? Infinity, ...ys), Math.max(...ys));
+  const left = 62, right = width - 12, top = 10, bottom = height - 44;
+  const xMin = o.x.min ?? Math.min(...xs), xMax = o.x.max ?? Math.max(...xs);
+  const px = x => xMax > xMin ? left + 8 + (x - xMin) / (xMax - xMin) * (right - left - 16) : (left + right) / 2;
+  const lo = yTicks[0], hi = yTicks[yTicks.length - 1], f = o.y.log ? Math.log10 : v => v;
+  const py = y => bottom - (f(y) - f(lo)) / (f(hi) - f(lo) || 1) * (bottom - top);
+  for (const t of yTicks)
+    root.append(svg("g", {class: "tick"}, svg("line", {class: "rule", x1: left, x2: right, y1: py(t), y2: py(t)}),
+      svg("text", {x: left - 6, y: py(t) + 4, "text-anchor": "end"}, tickText(t, o.y.log))));
+  const all = o.x.ticks || linearTicks(xMin, xMax).filter(t => t >= xMin - 1e-9 && t <= xMax + 1e-9).map(t => [t, tickText(t)]);
+  const longest = Math.max(...all.map(t => String(t[1]).length)) * 7 + 10;
+  const every = Math.max(1, Math.ceil(all.length * longest / (right - left)));
+  all.forEach(([t, text], i) => {
+    if (i % every) return;
+    root.append(svg("g", {class: "tick"}, svg("line", {class: "axis", x1: px(t), x2: px(t), y1: bottom, y2: bottom + 4}),
+      svg("text", {x: px(t), y: bottom + 17, "text-anchor": "middle"}, text)));
+  });
+  root.append(svg("path", {class: "axis", fill: "none", d: `M${left} ${top}V${bottom}H${right}`}),
+    svg("text", {x: (left + right) / 2, y: height - 6, "text-anchor": "middle"}, o.x.label),
+    svg("text", {transform: `translate(13 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle"}, o.y.label));
+  for (const s of shown) {
+    let d = "", pen = false;
+    for (const p of s.points) {
+      if (!ok(p.y)) { pen = false; continue; }
+      d += (pen ? "L" : "M") + px(p.x).toFixed(1) + " " + py(p.y).toFixed(1);
+      pen = true;
+    }
+    if (s.line !== false) root.append(svg("path", {class: "line", d, stroke: s.color, "stroke-dasharray": s.dash || null}));
+  }
+  for (const s of shown) for (const p of s.points) {
+    if (!ok(p.y) || s.marks === false) continue;
+    const text = `${s.name}: ${format(p.y, "real")} ${o.y.unit || ""}\n${p.label}`;
+    const dot = marker(s.shape, px(p.x), py(p.y), {class: "dot", fill: s.color, tabindex: 0, role: "img", "aria-label": text.replace("\n", ", ")});
+    tipOn(dot, text);
+    root.append(dot);
+    if (p.mark) root.append(svg("text", {class: "small", x: px(p.x), y: py(p.y) - 8,
+      "text-anchor": px(p.x) > right - 40 ? "end" : px(p.x) < left + 40 ? "start" : "middle"}, p.mark));
+  }
+  return root;
+}
+
+/* The plot's numbers: a row per x, a column per series. */
+function numbers(o) {
+  const labels = new Map();
+  o.series.forEach((s, k) => s.points.forEach(p => {
+    if (!labels.has(p.label)) labels.set(p.label, []);
+    labels.get(p.label)[k] = p;
+  }));
+  const rows = [...labels];
+  const d = el("details", {}, el("summary", {}, "Numbers"));
+  d.addEventListener("toggle", () => {
+    if (d.open && d.children.length === 1)
+      d.append(table(o.title, [{head: o.x.name || o.x.label, row: true, cell: i => rows[i][0]},
+        ...o.series.map((s, k) => ({head: s.name, num: true,
+          cell: i => rows[i][1][k] && rows[i][1][k].p ? show(rows[i][1][k].p, "real") : "–"}))], rows.length));
+  });
+  return d;
+}
+
+/* ---- the page's frame ---- */
+
+function section(id, title, ...content) {
+  document.getElementById("main").append(el("section", {id, "aria-labelledby": id + "-title"}, el("h2", {id: id + "-title"}, title), ...content));
+  document.getElementById("sections").append(el("li", {}, el("a", {href: "#" + id}, title)));
+}
+addEventListener("beforeprint", () => { for (const d of document.querySelectorAll("details")) d.open = true; });

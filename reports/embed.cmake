@@ -1,0 +1,15 @@
+# Writes OUT, C arrays of the FILES in DIR: what the program carries along.
+set(text "/* Made by reports/embed.cmake. */\n#include \"embedded.h\"\n\n")
+set(table "")
+set(n 0)
+foreach(name ${FILES})
+    file(READ ${DIR}/${name} hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+    string(REGEX REPLACE "(................................................................................)" "\\1\n"
+        bytes "${bytes}")
+    string(APPEND text "static const uint8_t file_${n}[] = {\n${bytes}};\n\n")
+    string(APPEND table "    {\"${name}\", {file_${n}, sizeof file_${n}}},\n")
+    math(EXPR n "${n} + 1")
+endforeach()
+string(APPEND text "const struct embedded embedded_files[] = {\n${table}};\nconst size_t embedded_n = ${n};\n")
+file(WRITE ${OUT} "${text}")

@@ -1,0 +1,17 @@
+/* Files of this folder that the program carries along; made by embed.cmake. */
+#ifndef EMBEDDED_H
+#define EMBEDDED_H
+
+#include "base.h"
+
+struct embedded {
+    const char *name;
+    struct span bytes;
+};
+extern const struct embedded embedded_files[];
+extern const size_t embedded_n;
+
+/* Its bytes; asking for one that is not there is a bug. */
+struct span embedded_file(const char *name);
+
+#endif

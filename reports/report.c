@@ -1,0 +1,486 @@
+/* Building and saving the JSON document; see report.h. */
+#include "report.h"
+#include "build_info.h"
+#include "report_json.h"
+#include "sha256.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+struct report {
+    json_t *root;          /* all that is not in the stream's head or cases */
+    json_t *model;         /* last of models[], borrowed */
+    json_t *cells;         /* coverage by suite, op, type and subject */
+    struct stream *stream; /* cases */
+    double start;
+};
+
+const char *case_status_name(enum case_status s)
+{
+    static const char *const names[] = {"pass",    "marginal", "fail",  "crash",
+                                        "timeout", "skip",     "waived"};
+    return names[s];
+}
+
+json_t *report_number(double x)
+{
+    if (isnan(x)) return json_string("nan");
+    if (isinf(x)) return json_string(x > 0 ? "inf" : "-inf");
+    return json_real(x);
+}
+
+/* Text that may not be UTF-8 (token texts, messages): bad bytes become U+FFFD. */
+json_t *report_text(const char *s)
+{
+    if (!s) return json_null();
+    json_t *j = json_string(s);
+    if (j) return j;
+    size_t n = strlen(s);
+    char *fixed = malloc(3 * n + 1), *to = fixed;
+    if (!fixed) return json_null();
+    for (size_t i = 0; i < n; i++) {
+        if ((s[i] & 0x80) == 0)
+            *to++ = s[i];
+        else {
+            memcpy(to, "\xef\xbf\xbd", 3);
+            to += 3;
+        }
+    }
+    *to = 0;
+    j = json_string(fixed);
+    free(fixed);
+    return j;
+}
+
+json_t *report_list(struct report *r, const char *name)
+{
+    return json_object_get(r->root, name);
+}
+
+static json_t *number(double x)
+{
+    return report_number(x);
+}
+
+static json_t *text(const char *s)
+{
+    return report_text(s);
+}
+
+static void put(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value);
+}
+
+/* ---- environment ------------------------------------------------------------------------- */
+
+static void cpu_name(char *out, size_t cap)
+{
+    snprintf(out, cap, "unknown");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    char line[512];
+    while (f && fgets(line, sizeof line, f)) {
+        if (strncmp(line, "model name", 10) != 0) continue;
+        char *value = strchr(line, ':');
+        if (!value) break;
+        value[strcspn(value, "\n")] = 0;
+        snprintf(out, cap, "%s", value + 2);
+        break;
+    }
+    if (f) fclose(f);
+}
+
+json_t *report_no_environment(void)
+{
+    static const char *const texts[] = {"host", "kernel", "cpu", "compiler", "flags"};
+    static const char *const lists[] = {"devices", "libraries", "models"};
+    json_t *env = json_object();
+    for (size_t i = 0; i < 5; i++) put(env, texts[i], json_string("unknown"));
+    for (size_t i = 0; i < 3; i++) put(env, lists[i], json_array());
+    put(env, "vectors_sha256", json_null());
+    return env;
+}
+
+static json_t *environment(void)
+{
+    struct utsname u = {0};
+    char cpu[256], line[512];
+    uname(&u);
+    cpu_name(cpu, sizeof cpu);
+    snprintf(line, sizeof line, "%.64s %.128s %.64s", u.sysname, u.release, u.machine);
+    json_t *env = report_no_environment(), *libs = json_object_get(env, "libraries");
+    put(env, "host", text(u.nodename));
+    put(env, "kernel", text(line));
+    put(env, "cpu", text(cpu));
+    put(env, "compiler", text(build_info.compiler));
+    put(env, "flags", text(build_info.flags));
+    snprintf(line, sizeof line, "jansson %s", JANSSON_VERSION);
+    json_array_append_new(libs, json_string(line));
+    snprintf(line, sizeof line, "zlib %s", build_info.zlib);
+    json_array_append_new(libs, json_string(line));
+    return env;
+}
+
+static json_t *head(uint64_t seed)
+{
+    time_t t = time(NULL);
+    struct tm tm;
+    char when[32], digits[24];
+    gmtime_r(&t, &tm);
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)seed);
+    json_t *h = json_object(), *tool = json_object();
+    put(tool, "name", json_string("assay"));
+    put(tool, "version", json_string(build_info.version));
+    put(tool, "git", json_string(build_info.git));
+    put(tool, "dirty", json_boolean(build_info.dirty));
+    put(h, "schema_version", json_string(REPORT_SCHEMA));
+    put(h, "tool", tool);
+    put(h, "started", json_string(when));
+    /* Readers that keep numbers as doubles would round larger seeds. */
+    put(h, "seed", seed >> 53 ? json_string(digits) : json_integer((json_int_t)seed));
+    return h;
+}
+
+json_t *report_rest(void)
+{
+    json_t *rest = json_object(), *summary = json_object();
+    put(rest, "complete", json_false());
+    put(rest, "stopped", json_null());
+    put(rest, "seconds", json_real(0));
+    for (int s = 0; s <= CASE_WAIVED; s++)
+        put(summary, case_status_name((enum case_status)s), json_integer(0));
+    put(rest, "summary", summary);
+    put(rest, "coverage", json_array());
+    static const char *const arrays[] = {"models", "locate", "effect", "bench", "mutants"};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) put(rest, arrays[i], json_array());
+    return rest;
+}
+
+enum status report_open(struct report **out, uint64_t seed, struct err *e)
+{
+    struct report *r = calloc(1, sizeof *r);
+    if (!r) return fail(e, ST_NOMEM, "no memory for the report");
+    json_t *h = head(seed);
+    enum status st = stream_open(&r->stream, h, e);
+    json_decref(h);
+    r->root = report_rest();
+    put(r->root, "environment", environment());
+    r->cells = json_object();
+    r->start = now_seconds();
+    if (st != ST_OK)
+        report_close(r);
+    else
+        *out = r;
+    return st;
+}
+
+void report_close(struct report *r)
+{
+    if (!r) return;
+    json_decref(r->root);
+    json_decref(r->cells);
+    stream_close(r->stream);
+    free(r);
+}
+
+enum status report_stream(struct report *r, const char *path, struct err *e)
+{
+    return stream_path(r->stream, path, r->root, e);
+}
+
+void report_tick(struct report *r)
+{
+    if (stream_is_due(r->stream)) report_checkpoint(r);
+}
+
+void report_checkpoint(struct report *r)
+{
+    if (!stream_is_live(r->stream)) return;
+    put(r->root, "seconds", json_real(now_seconds() - r->start));
+    stream_checkpoint(r->stream, r->root, NULL);
+}
+
+void report_stopped(struct report *r, const char *why)
+{
+    put(r->root, "stopped", text(why));
+}
+
+/* The shared objects that this process has loaded by now: drivers and foreign libraries too. */
+static void note_libraries(struct report *r)
+{
+    FILE *f = fopen("/proc/self/maps", "r");
+    char line[4400];
+    json_t *libs = json_object_get(json_object_get(r->root, "environment"), "libraries");
+    while (f && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = 0;
+        const char *path = strchr(line, '/');
+        if (!path || !strstr(path, ".so")) continue;
+        bool known = false;
+        for (size_t i = 0; i < json_array_size(libs); i++)
+            known = known || strcmp(json_string_value(json_array_get(libs, i)), path) == 0;
+        if (!known) json_array_append_new(libs, text(path));
+    }
+    if (f) fclose(f);
+}
+
+static json_t *member(const struct report *r, const char *object, const char *key)
+{
+    return json_object_get(json_object_get(r->root, object), key);
+}
+
+/* True if an array of objects has one whose key is value. */
+static bool has(json_t *array, const char *key, const char *value)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(array, i, item)
+    {
+        const char *v = json_string_value(json_object_get(item, key));
+        if (v && strcmp(v, value) == 0) return true;
+    }
+    return false;
+}
+
+void report_device(struct report *r, const char *subject, const char *name, const char *driver,
+                   const char *api, const char *features)
+{
+    json_t *devices = member(r, "environment", "devices");
+    if (has(devices, "subject", subject)) return;
+    json_t *d = json_object();
+    put(d, "subject", text(subject));
+    put(d, "name", text(name));
+    put(d, "driver", text(driver));
+    put(d, "api", text(api));
+    put(d, "features", text(features));
+    json_array_append_new(devices, d);
+}
+
+enum status report_model_file(struct report *r, const char *path, const char *sha256)
+{
+    json_t *models = member(r, "environment", "models");
+    if (has(models, "sha256", sha256)) return ST_OK;
+    json_t *m = json_object();
+    put(m, "path", text(path));
+    put(m, "sha256", text(sha256));
+    json_array_append_new(models, m);
+    return ST_OK;
+}
+
+void report_vectors(struct report *r, const char *manifest_sha256)
+{
+    put(json_object_get(r->root, "environment"), "vectors_sha256", text(manifest_sha256));
+}
+
+/* ---- cases ------------------------------------------------------------------------------- */
+
+static void increment(json_t *object, const char *key, json_int_t by)
+{
+    put(object, key, json_integer(json_integer_value(json_object_get(object, key)) + by));
+}
+
+static json_t *coverage_cell(json_t *coverage, json_t *index, const char *const key[4])
+{
+    char name[512];
+    snprintf(name, sizeof name, "%s/%s/%s/%s", key[0] ? key[0] : "", key[1] ? key[1] : "",
+             key[2] ? key[2] : "", key[3] ? key[3] : "");
+    json_t *fixed = text(name), *cell = json_object_get(index, json_string_value(fixed));
+    if (!cell) {
+        static const char *const keys[] = {"suite", "op", "type", "subject"};
+        static const char *const counts[] = {"asked", "run", "skipped", "failed"};
+        cell = json_object();
+        for (size_t i = 0; i < 4; i++) put(cell, keys[i], text(key[i]));
+        for (size_t i = 0; i < 4; i++) put(cell, counts[i], json_integer(0));
+        put(cell, "used", json_null());
+        put(cell, "reason", json_null());
+        json_array_append(coverage, cell);
+        put(index, json_string_value(fixed), cell);
+    }
+    json_decref(fixed);
+    return cell;
+}
+
+static double used_value(const json_t *j)
+{
+    if (json_is_number(j)) return json_number_value(j);
+    return json_is_string(j) ? (double)INFINITY : -1;
+}
+
+bool uses_more(const json_t *a, const json_t *b)
+{
+    const char *t = json_string_value(a);
+    return used_value(a) > used_value(b) || (t && strcmp(t, "nan") == 0);
+}
+
+void report_count(json_t *coverage, json_t *index, const json_t *c)
+{
+    static const char *const keys[] = {"suite", "op", "type", "subject"};
+    const char *key[4], *status = json_string_value(json_object_get(c, "status"));
+    for (size_t i = 0; i < 4; i++) key[i] = json_string_value(json_object_get(c, keys[i]));
+    json_t *cell = coverage_cell(coverage, index, key), *used = json_object_get(c, "used");
+    increment(cell, "asked", 1);
+    if (strcmp(status, "skip") == 0) {
+        increment(cell, "skipped", 1);
+        if (json_is_null(json_object_get(cell, "reason")))
+            json_object_set(cell, "reason", json_object_get(c, "message"));
+        return;
+    }
+    increment(cell, "run", 1);
+    increment(cell, "failed", status_is_bad(status) ? 1 : 0);
+    if (uses_more(used, json_object_get(cell, "used"))) json_object_set(cell, "used", used);
+}
+
+bool status_is_bad(const char *status)
+{
+    return strcmp(status, "fail") == 0 || strcmp(status, "crash") == 0 ||
+           strcmp(status, "timeout") == 0;
+}
+
+void report_case(struct report *r, const struct test_case *c, const struct case_result *res,
+                 uint64_t seed, const char *rerun)
+{
+    char name[256], hex[24];
+    case_name(c, name, sizeof name);
+    snprintf(hex, sizeof hex, "%#llx", (unsigned long long)seed);
+    json_t *j = json_object();
+    put(j, "name", text(name));
+    put(j, "suite", text(c->suite));
+    put(j, "op", text(c->op));
+    put(j, "type", text(c->type));
+    put(j, "shape", text(c->shape));
+    put(j, "subject", text(c->subject));
+    put(j, "variant", *res->variant ? text(res->variant) : json_null());
+    put(j, "dispatches", json_integer((json_int_t)res->dispatches));
+    put(j, "status", json_string(case_status_name(res->status)));
+    put(j, "error", number(res->error));
+    put(j, "bound", number(res->bound));
+    put(j, "used", number(res->used));
+    put(j, "nmse_worst_row",
+        isnan(res->nmse_worst_row) ? json_null() : number(res->nmse_worst_row));
+    put(j, "bad", json_integer((json_int_t)res->bad));
+    put(j, "first_bad", res->bad ? json_integer((json_int_t)res->first_bad) : json_null());
+    put(j, "pattern", *res->pattern ? text(res->pattern) : json_null());
+    put(j, "message", *res->message ? text(res->message) : json_null());
+    put(j, "seed", json_string(hex));
+    put(j, "seconds", json_real(res->seconds));
+    put(j, "rerun", text(rerun));
+    increment(json_object_get(r->root, "summary"), case_status_name(res->status), 1);
+    report_count(json_object_get(r->root, "coverage"), r->cells, j);
+    stream_case(r->stream, j);
+    report_tick(r);
+}
+
+/* ---- models ------------------------------------------------------------------------------ */
+
+void report_model(struct report *r, const char *name, const char *sha256, const char *prompt)
+{
+    json_t *m = json_object();
+    put(m, "name", text(name));
+    put(m, "sha256", text(sha256));
+    put(m, "prompt", text(prompt));
+    put(m, "types", json_array());
+    json_array_append_new(json_object_get(r->root, "models"), m);
+    r->model = m;
+}
+
+static json_t *verdicts(const struct report_type *t)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < t->n_subjects; i++) {
+        const struct report_verdict *v = &t->subjects[i];
+        json_t *s = json_object();
+        bool ran = strcmp(v->verdict, "not_run") != 0;
+        put(s, "status", text(v->status));
+        put(s, "used", ran ? number(v->used) : json_null());
+        put(s, "top_id", ran ? json_integer(v->top_id) : json_null());
+        put(s, "verdict", text(v->verdict));
+        if (v->reason) put(s, "reason", text(v->reason));
+        put(o, v->subject, s);
+    }
+    return o;
+}
+
+void report_type_add(struct report *r, const struct report_type *t)
+{
+    json_t *j = json_object(), *top = json_array(), *layers = json_array();
+    for (size_t i = 0; i < t->n_top; i++) {
+        json_t *k = json_object();
+        put(k, "id", json_integer(t->top[i].id));
+        put(k, "text", text(t->top[i].text));
+        put(k, "logit", number(t->top[i].logit));
+        json_array_append_new(top, k);
+    }
+    for (size_t i = 0; i < t->n_layers; i++) {
+        const struct report_layer *l = &t->layers[i];
+        json_t *k = json_object();
+        put(k, "layer", json_integer(l->layer));
+        put(k, "site", text(l->site));
+        put(k, "mean", number(l->mean));
+        put(k, "rms", number(l->rms));
+        put(k, "max_abs", number(l->max_abs));
+        put(k, "nonfinite", json_integer((json_int_t)l->nonfinite));
+        json_array_append_new(layers, k);
+    }
+    put(j, "type", text(t->type));
+    put(j, "bits_per_weight", number(t->bits_per_weight));
+    put(j, "bytes", json_integer((json_int_t)t->bytes));
+    put(j, "top", top);
+    put(j, "margin", number(t->margin));
+    put(j, "kl_mean", isnan(t->kl_mean) ? json_null() : number(t->kl_mean));
+    put(j, "kl_max", isnan(t->kl_max) ? json_null() : number(t->kl_max));
+    put(j, "same_top", json_integer((json_int_t)t->same_top));
+    put(j, "prompts", json_integer((json_int_t)t->prompts));
+    put(j, "subjects", verdicts(t));
+    put(j, "layers", layers);
+    json_array_append_new(json_object_get(r->model, "types"), j);
+}
+
+void report_bench(struct report *r, const struct report_bench *b)
+{
+    json_t *j = json_object();
+    put(j, "name", text(b->name));
+    put(j, "subject", text(b->subject));
+    put(j, "unit", text(b->unit));
+    put(j, "median", number(b->median));
+    put(j, "spread", number(b->spread));
+    put(j, "samples", json_integer((json_int_t)b->samples));
+    put(j, "more_is_better", json_boolean(b->more_is_better));
+    json_array_append_new(json_object_get(r->root, "bench"), j);
+}
+
+/* ---- files ------------------------------------------------------------------------------- */
+
+enum status report_save(struct report *r, const char *path, struct err *e)
+{
+    enum status st = ST_OK;
+    put(r->root, "seconds", json_real(now_seconds() - r->start));
+    put(r->root, "complete", json_boolean(json_is_null(json_object_get(r->root, "stopped"))));
+    note_libraries(r);
+    if (!stream_has_path(r->stream)) st = stream_path(r->stream, path, r->root, e);
+    return st == ST_OK ? stream_finish(r->stream, r->root, e) : st;
+}
+
+enum status file_sha256(const char *path, char out[65], struct err *e)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) return fail(e, ST_IO, "%s: %s", path, strerror(errno));
+    struct sha256 s;
+    static const size_t CHUNK = 1 << 16;
+    uint8_t *buf = malloc(CHUNK);
+    size_t n;
+    sha256_init(&s);
+    while (buf && (n = fread(buf, 1, CHUNK, f)) > 0) sha256_add(&s, buf, n);
+    bool ok = buf && !ferror(f);
+    free(buf);
+    fclose(f);
+    if (!ok) return fail(e, ST_IO, "%s: could not be read: %s", path, strerror(errno));
+    sha256_hex(&s, out);
+    return ST_OK;
+}

@@ -1,0 +1,30 @@
+# CTest entries of the reports: the writer's promises, then `assay report` from outside. Included by
+# suites/tests.cmake.
+foreach(case numbers killed torn sources)
+    assay_test(reports.${case} reports.${case} quick full reports)
+endforeach()
+assay_test(reports.million reports.million full reports)
+set_tests_properties(reports.million PROPERTIES RUN_SERIAL ON)
+
+find_package(Python3 COMPONENTS Interpreter)
+if(NOT Python3_FOUND)
+    return()
+endif()
+function(report_test name)
+    add_test(NAME reports.cli.${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/report_test.py
+        $<TARGET_FILE:assay> ${CMAKE_BINARY_DIR}/report-test/${name} ${name} ${ARGN})
+    set_tests_properties(reports.cli.${name} PROPERTIES LABELS "quick;full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
+endfunction()
+foreach(name formats merge diff gate signoff index usage)
+    report_test(${name})
+endforeach()
+
+# All that this run of CTest has written is valid.
+report_test(schema ${REPORT_DIR}/parts ${REPORT_DIR}/report.json)
+set_tests_properties(reports.cli.schema PROPERTIES FIXTURES_CLEANUP report DEPENDS report.merge)
+
+foreach(page failing)
+    add_test(NAME reports.page.${page} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/page_test.py
+        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/samples/${page}.json)
+    set_tests_properties(reports.page.${page} PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
+endforeach()

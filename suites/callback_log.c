@@ -1,0 +1,274 @@
+/* Reading the log of llama-eval-callback; see callback_log.h. */
+#include "callback_log.h"
+#include "locate_site.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+struct reader {
+    const char *at, *end;
+    size_t line;
+    char text[4096]; /* the line, cut */
+};
+
+static bool next_line(struct reader *r)
+{
+    if (r->at >= r->end) return false;
+    const char *stop = memchr(r->at, '\n', (size_t)(r->end - r->at));
+    if (!stop) stop = r->end;
+    size_t len = (size_t)(stop - r->at);
+    if (len >= sizeof r->text) len = sizeof r->text - 1;
+    memcpy(r->text, r->at, len);
+    r->text[len] = 0;
+    for (size_t i = 0; i < len; i++)
+        if (r->text[i] == 0) r->text[i] = ' ';
+    r->at = stop < r->end ? stop + 1 : stop;
+    r->line++;
+    return true;
+}
+
+/* "{256, 8, 1, 1}" */
+static bool read_dims(const char *s, uint64_t dims[4])
+{
+    unsigned long long d[4];
+    if (sscanf(s, "{%llu, %llu, %llu, %llu}", &d[0], &d[1], &d[2], &d[3]) != 4) return false;
+    for (int i = 0; i < 4; i++) {
+        dims[i] = d[i];
+        if (d[i] == 0 || d[i] > 1u << 30) return false;
+    }
+    return true;
+}
+
+static void copy(char *out, size_t cap, const char *s, size_t len)
+{
+    while (len > 0 && *s == ' ') s++, len--;
+    while (len > 0 && s[len - 1] == ' ') len--;
+    snprintf(out, cap, "%.*s", (int)(len < cap ? len : cap - 1), s);
+}
+
+/* "PREFIX: NAME = (TYPE) OP(OPERAND{...}, OPERAND{...}}) = {...}"; false: another kind of line. */
+static bool read_header(const char *s, struct log_tensor *t, char *type, size_t cap)
+{
+    const char *colon = strstr(s, ": "), *equals = strstr(s, " = ("), *close, *paren, *last = NULL;
+    if (!colon || !equals || equals < colon) return false;
+    close = strchr(equals + 4, ')');
+    paren = close ? strchr(close, '(') : NULL;
+    for (const char *p = paren; p; p = strstr(p + 1, ") = {")) last = p;
+    if (!paren || !last || last == paren || !read_dims(last + 4, t->dims)) return false;
+    copy(t->name, sizeof t->name, colon + 2, (size_t)(equals - colon - 2));
+    copy(type, cap, equals + 4, (size_t)(close - equals - 4));
+    copy(t->op, sizeof t->op, close + 1, (size_t)(paren - close - 1));
+    const char *brace = strchr(paren, '{');
+    if (!brace || brace > last) return true;
+    copy(t->operand[0], sizeof t->operand[0], paren + 1, (size_t)(brace - paren - 1));
+    const char *comma = strstr(brace, "}, ");
+    brace = comma ? strchr(comma, '{') : NULL;
+    if (brace && brace < last)
+        copy(t->operand[1], sizeof t->operand[1], comma + 3, (size_t)(brace - comma - 3));
+    return true;
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+static size_t shown(uint64_t dim)
+{
+    return dim > 2 * LOG_EDGE ? 2 * LOG_EDGE : (size_t)dim;
+}
+
+void callback_log_index(const struct log_tensor *t, size_t k, uint64_t at[4])
+{
+    for (int d = 0; d < 4; d++) {
+        const size_t n = shown(t->dims[d]), i = k % n;
+        k /= n;
+        at[d] = i < LOG_EDGE || t->dims[d] <= 2 * LOG_EDGE ? i : t->dims[d] - (n - i);
+    }
+}
+
+/* The numbers of a line, but for its dots and brackets. */
+static enum status read_numbers(const char *s, struct log_tensor *t, size_t total, size_t line,
+                                struct err *e)
+{
+    while (*s) {
+        char *end;
+        if (strchr(" \t[],", *s)) {
+            s++;
+            continue;
+        }
+        if (strncmp(s, "...", 3) == 0) {
+            s += 3;
+            continue;
+        }
+        const double v = strtod(s, &end);
+        if (end == s)
+            return fail(e, ST_FORMAT, "line %zu: '%.20s' is no value of tensor %s", line, s,
+                        t->name);
+        if (t->n == total)
+            return fail(e, ST_FORMAT, "line %zu: more than the %zu values that tensor %s shows",
+                        line, total, t->name);
+        t->values[t->n++] = v;
+        s = end;
+    }
+    return ST_OK;
+}
+
+static enum status read_values(struct callback_log *l, struct reader *r, struct log_tensor *t,
+                               struct err *e)
+{
+    const size_t total =
+        shown(t->dims[0]) * shown(t->dims[1]) * shown(t->dims[2]) * shown(t->dims[3]);
+    enum status st = ST_OK;
+    t->values = arena_alloc(&l->arena, total, sizeof *t->values);
+    if (!t->values) return fail(e, ST_NOMEM, "no memory for a log");
+    for (;;) {
+        const struct reader before = *r;
+        if (!next_line(r)) break;
+        const char *s = r->text + strspn(r->text, " \t");
+        if (strncmp(s, "sum = ", 6) == 0) {
+            t->sum = strtod(s + 6, NULL);
+            t->has_sum = true;
+            break;
+        }
+        if (*s != '[' && *s != ']' && strncmp(s, "...", 3) != 0) {
+            *r = before;
+            break;
+        }
+        st = read_numbers(s, t, total, r->line, e);
+        if (st != ST_OK) return st;
+    }
+    if (t->n == total) return ST_OK;
+    return fail(e, ST_FORMAT, "line %zu: tensor %s shows %zu values, not %zu", r->line, t->name,
+                t->n, total);
+}
+
+/* ---- meaning --------------------------------------------------------------------------------- */
+
+/* "blk.3.attn_q.weight" */
+static bool weight_is(const char *operand, const char *role, const char *suffix, uint32_t *layer)
+{
+    char name[80];
+    unsigned n;
+    int end = 0;
+    const char *s = operand;
+    *layer = 0;
+    if (sscanf(operand, "blk.%u.%n", &n, &end) == 1 && end > 0) {
+        *layer = n;
+        s += end;
+    }
+    snprintf(name, sizeof name, "%s.%s", role, suffix);
+    return strcmp(s, name) == 0;
+}
+
+static bool by_weight(struct log_tensor *t)
+{
+    for (size_t s = 0; s < SITE_COUNT; s++) {
+        const struct site_fact *f = &site_facts[s];
+        if (!f->tensor) continue;
+        const bool product = strcmp(t->op, "MUL_MAT") == 0 && f->kind == KIND_LINEAR;
+        const bool norm = strcmp(t->op, "MUL") == 0 && f->kind == KIND_NORM;
+        const bool bias = strcmp(t->op, "ADD") == 0 && f->kind == KIND_LINEAR;
+        const bool rows = strcmp(t->op, "GET_ROWS") == 0 && f->kind == KIND_EMBED;
+        if (((product || rows) && weight_is(t->operand[0], f->tensor, "weight", &t->layer)) ||
+            (norm && weight_is(t->operand[1], f->tensor, "weight", &t->layer)) ||
+            (bias && weight_is(t->operand[1], f->tensor, "bias", &t->layer))) {
+            t->site = (enum site)s;
+            return true;
+        }
+    }
+    if (strcmp(t->op, "MUL_MAT") == 0 && strcmp(t->operand[0], "token_embd.weight") == 0) {
+        t->site = SITE_LOGITS;
+        return true;
+    }
+    return false;
+}
+
+static void find_site(struct log_tensor *t)
+{
+    static const struct {
+        const char *op, *name;
+        enum site site;
+    } rows[] = {
+        {"ROPE", "Qcur", SITE_Q_ROPE},
+        {"ROPE", "Kcur", SITE_K_ROPE},
+        {"MUL_MAT", "kq", SITE_SCORES},
+        {"SOFT_MAX", "kq_soft_max", SITE_WEIGHTS},
+        {"SOFT_MAX", "kq_soft_max_ext", SITE_WEIGHTS},
+        {"CONT", "kqv_merged_cont", SITE_ATTN},
+        {"CONT", "kqv_out", SITE_ATTN},
+        {"ADD", "ffn_inp", SITE_RESID_1},
+        {"ADD", "l_out", SITE_RESID_2},
+        {"MUL", "ffn_gate_par", SITE_ACT},
+        {"SWIGLU", "ffn_swiglu", SITE_ACT},
+        {"GLU", "ffn_swiglu", SITE_ACT},
+    };
+    t->site = SITE_COUNT;
+    if (by_weight(t)) return;
+    const char *dash = strrchr(t->name, '-');
+    const size_t len = dash ? (size_t)(dash - t->name) : strlen(t->name);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(t->op, rows[i].op) == 0 && strlen(rows[i].name) == len &&
+            memcmp(t->name, rows[i].name, len) == 0 && dash) {
+            t->site = rows[i].site;
+            t->layer = (uint32_t)strtoul(dash + 1, NULL, 10);
+            return;
+        }
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+bool callback_log_is(struct span bytes)
+{
+    struct reader r = {(const char *)bytes.data, (const char *)bytes.data + bytes.size, 0, ""};
+    struct log_tensor t = {.n = 0};
+    char type[16];
+    if (bytes.size < 8 || memcmp(bytes.data, "GGUF", 4) == 0) return false;
+    while (r.line < 20000 && next_line(&r))
+        if (read_header(r.text, &t, type, sizeof type)) return true;
+    return false;
+}
+
+static enum status add(struct callback_log *l, const struct log_tensor *t, struct err *e)
+{
+    if (l->n == l->cap) {
+        const size_t cap = l->cap ? 2 * l->cap : 256;
+        struct log_tensor *grown = realloc(l->tensors, cap * sizeof *grown);
+        if (!grown) return fail(e, ST_NOMEM, "no memory for a log");
+        l->tensors = grown;
+        l->cap = cap;
+    }
+    l->tensors[l->n++] = *t;
+    return ST_OK;
+}
+
+enum status callback_log_read(struct callback_log *out, struct span bytes, struct err *e)
+{
+    struct reader r = {(const char *)bytes.data, (const char *)bytes.data + bytes.size, 0, ""};
+    enum status st = ST_OK;
+    *out = (struct callback_log){.kv = TYPE_F32};
+    while (st == ST_OK && next_line(&r)) {
+        struct log_tensor t = {.site = SITE_COUNT};
+        char type[16];
+        if (!read_header(r.text, &t, type, sizeof type)) continue;
+        t.line = r.line;
+        st = read_values(out, &r, &t, e);
+        if (st != ST_OK) break;
+        if (strncmp(t.operand[0], "cache_k", 7) == 0 && strcmp(type, "f16") == 0)
+            out->kv = TYPE_F16;
+        find_site(&t);
+        st = add(out, &t, e);
+    }
+    if (st == ST_OK && out->n == 0)
+        st = fail(e, ST_FORMAT, "no tensor of llama-eval-callback in it");
+    if (st != ST_OK) callback_log_free(out);
+    return st;
+}
+
+void callback_log_free(struct callback_log *l)
+{
+    arena_free(&l->arena);
+    free(l->tensors);
+    *l = (struct callback_log){.n = 0};
+}

@@ -1,0 +1,295 @@
+/* assay bench: how fast a model runs on a subject, and what share of the memory's speed that is. */
+#include "bench.h"
+#include "cmd.h"
+#include "engine.h"
+#include "gguf.h"
+#include "report.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: assay bench MODEL [options]\n\n"
+    "Measures decode and prefill speed in tokens per second: median and spread (half the distance\n"
+    "between the quartiles) over repetitions, after one that is not counted. For decoding also "
+    "the\n"
+    "bytes of weights per token, the bandwidth that this makes, and its share of the measured\n"
+    "memory bandwidth: of reading on the host, or of a copy on a device of its own.\n\n"
+    "  --subject LIST   backends, comma-separated: cpu, vulkan:1, cuda ... (default cpu)\n"
+    "  --prompt N       tokens of prefill (default 64)\n"
+    "  --gen N          tokens to decode after it (default 16)\n"
+    "  --repeat R       repetitions, up to 100 (default 5)\n"
+    "  --kv f32|f16     type of the KV cache (default f32)\n"
+    "  --threads N      of the CPU (default: one per core)\n"
+    "  --json FILE      write a report\n\n"
+    "examples:\n"
+    "  assay bench model.gguf --subject cpu,vulkan\n"
+    "  assay bench model.gguf --prompt 512 --gen 1 --repeat 3\n\n"
+    "Exit status: 0 measured, 1 failed or interrupted, 2 usage, 77 no such device here.\n";
+
+struct args {
+    const char *model, *subjects, *json;
+    uint64_t prompt, gen, repeat, threads;
+    enum tensor_type kv;
+};
+
+/* Figures of one subject. */
+struct figures {
+    struct samples prefill, decode; /* tokens per second */
+    double memory;                  /* bytes per second */
+    const char *memory_what;
+};
+
+static bool parse_option(int c, struct args *a, int *code)
+{
+    static const struct {
+        int c;
+        const char *name;
+        uint64_t max;
+    } numbers[] = {{'p', "--prompt", 1 << 20},
+                   {'g', "--gen", 1 << 20},
+                   {'r', "--repeat", BENCH_MAX_SAMPLES},
+                   {'t', "--threads", 1024}};
+    uint64_t *const fields[] = {&a->prompt, &a->gen, &a->repeat, &a->threads};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (c != numbers[i].c) continue;
+        if (parse_u64(optarg, 1, numbers[i].max, fields[i])) return true;
+        *code = cmd_usage("bench", "%s '%s' is not a number from 1 to %llu", numbers[i].name,
+                          optarg, (unsigned long long)numbers[i].max);
+        return false;
+    }
+    if (c == 's')
+        a->subjects = optarg;
+    else if (c == 'j')
+        a->json = optarg;
+    else if (c == 'k' && strcmp(optarg, "f32") == 0)
+        a->kv = TYPE_F32;
+    else if (c == 'k' && strcmp(optarg, "f16") == 0)
+        a->kv = TYPE_F16;
+    else if (c == 'k') {
+        *code = cmd_usage("bench", "--kv '%s' is neither f32 nor f16", optarg);
+        return false;
+    } else {
+        *code = c == 'h' ? EXIT_PASS : EXIT_USAGE;
+        if (c == 'h') fputs(help, stdout);
+        return false;
+    }
+    return true;
+}
+
+static bool parse(int argc, char **argv, struct args *a, int *code)
+{
+    static const struct option options[] = {{"subject", required_argument, NULL, 's'},
+                                            {"prompt", required_argument, NULL, 'p'},
+                                            {"gen", required_argument, NULL, 'g'},
+                                            {"repeat", required_argument, NULL, 'r'},
+                                            {"kv", required_argument, NULL, 'k'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {"json", required_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    *a = (struct args){.subjects = "cpu", .prompt = 64, .gen = 16, .repeat = 5, .kv = TYPE_F32};
+    int c;
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
+        if (!parse_option(c, a, code)) return false;
+    if (optind + 1 != argc) {
+        *code = cmd_usage("bench", "one name is wanted: MODEL");
+        return false;
+    }
+    a->model = argv[optind];
+    return true;
+}
+
+/* Bytes of weights that one token reads: all matrices, but of an embedding that is not the output
+ * matrix too, one row. */
+static uint64_t bytes_per_token(const struct gguf *g)
+{
+    const bool tied = gguf_find_tensor(g, "output.weight") == NULL;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct gguf_tensor *t = &g->tensors[i];
+        const bool embedding = t->name.len == strlen("token_embd.weight") &&
+                               memcmp(t->name.data, "token_embd.weight", t->name.len) == 0;
+        sum += embedding && !tied && t->dims[1] ? t->bytes / t->dims[1] : t->bytes;
+    }
+    return sum;
+}
+
+/* Ids that are spread over the vocabulary; which ones does not matter to speed. */
+static void make_tokens(int32_t *ids, size_t n, uint32_t n_vocab)
+{
+    for (size_t i = 0; i < n; i++) ids[i] = (int32_t)((i * 7919 + 1) % n_vocab);
+}
+
+/* One repetition: the prompt at once, then one token at a time. */
+static enum status repeat(const struct args *a, struct engine_session *s, const int32_t *ids,
+                          struct figures *f, struct err *e)
+{
+    engine_rewind(s, 0);
+    const double start = now_seconds();
+    enum status st = engine_eval(s, ids, a->prompt, false, e);
+    const double middle = now_seconds();
+    for (uint64_t i = 0; i < a->gen && st == ST_OK; i++) {
+        st = engine_eval(s, ids + a->prompt + i, 1, false, e);
+        if (st == ST_OK && interrupted()) st = fail(e, ST_CANCELLED, "interrupted");
+    }
+    if (st == ST_OK && f) {
+        f->prefill.value[f->prefill.n++] = (double)a->prompt / (middle - start);
+        f->decode.value[f->decode.n++] = (double)a->gen / (now_seconds() - middle);
+    }
+    return st;
+}
+
+/* True if the backend computes on the processor, so that its memory is the host's. */
+static bool on_host(const struct backend_ops *ops, const char *subject)
+{
+    const char *colon = strchr(subject, ':');
+    struct device_info d = {0};
+    struct err e = {0};
+    if (strcmp(ops->name, "cpu") == 0 || strcmp(ops->name, "cuda-sim") == 0) return true;
+    if (ops->describe((uint32_t)(colon ? strtoul(colon + 1, NULL, 10) : 0), &d, &e)) return false;
+    return strstr(d.features, "runs on the processor") != NULL;
+}
+
+static enum status measure_memory(const struct args *a, struct backend *b, const char *subject,
+                                  struct figures *f, struct err *e)
+{
+    const bool host = on_host(backend_ops_of(b), subject);
+    f->memory_what = host ? "host memory, read" : "device memory, copied";
+    return host ? bench_host_read((int)a->threads, &f->memory, e)
+                : bench_device_copy(b, &f->memory, e);
+}
+
+static void show_upload(void *ctx, size_t done, size_t total)
+{
+    progress_show(ctx, done, total);
+}
+
+static enum status measure(const struct args *a, struct engine_model *m, char *subject,
+                           struct figures *f, struct err *e)
+{
+    const struct engine_shape shape = engine_model_shape(m);
+    const size_t n = a->prompt + a->gen;
+    const struct backend_options options = {.n_threads = (int)a->threads,
+                                            .variant = getenv("ASSAY_VARIANT")};
+    const struct engine_session_options so = {.n_ctx = n,
+                                              .n_batch = a->prompt < 512 ? a->prompt : 512,
+                                              .k_type = a->kv,
+                                              .v_type = a->kv,
+                                              .progress = show_upload,
+                                              .progress_ctx = subject};
+    struct backend *b = NULL;
+    struct engine_session *s = NULL;
+    int32_t *ids = alloc_array(n, sizeof *ids);
+    enum status st = ids ? ST_OK : fail(e, ST_NOMEM, "out of memory for %zu tokens", n);
+    if (st == ST_OK) st = backend_open(&b, subject, &options, e);
+    if (st == ST_OK) st = engine_session_open(&s, m, b, &so, e);
+    if (st == ST_OK) {
+        make_tokens(ids, n, shape.n_vocab);
+        st = repeat(a, s, ids, NULL, e);
+    }
+    for (uint64_t r = 0; r < a->repeat && st == ST_OK; r++) {
+        progress_show(subject, r, a->repeat);
+        st = repeat(a, s, ids, f, e);
+    }
+    progress_end();
+    engine_session_close(s);
+    if (st == ST_OK) st = measure_memory(a, b, subject, f, e);
+    backend_close(b);
+    free(ids);
+    return st;
+}
+
+static void record(struct report *r, const char *model, const char *subject, const char *what,
+                   const char *unit, double median, double spread, size_t samples)
+{
+    char name[320];
+    const char *slash = strrchr(model, '/');
+    snprintf(name, sizeof name, "%.200s.%s", slash ? slash + 1 : model, what);
+    const struct report_bench b = {.name = name,
+                                   .subject = subject,
+                                   .unit = unit,
+                                   .median = median,
+                                   .spread = spread,
+                                   .samples = samples,
+                                   .more_is_better = strcmp(unit, "bytes") != 0};
+    report_bench(r, &b);
+}
+
+static void show(const struct args *a, const char *subject, struct figures *f, uint64_t bytes,
+                 struct report *r)
+{
+    double prefill, prefill_spread, decode, decode_spread;
+    samples_summarize(&f->prefill, &prefill, &prefill_spread);
+    samples_summarize(&f->decode, &decode, &decode_spread);
+    const double rate = decode * (double)bytes, share = rate / f->memory;
+    printf("%s%s%s\n", color("bold"), subject, color("reset"));
+    printf("  prefill    %10.2f tokens/s  +- %.2f  (%llu tokens)\n", prefill, prefill_spread,
+           (unsigned long long)a->prompt);
+    printf("  decode     %10.2f tokens/s  +- %.2f  (%llu tokens)\n", decode, decode_spread,
+           (unsigned long long)a->gen);
+    printf("  weights    %10.1f MB/token\n", (double)bytes / 1e6);
+    printf("  bandwidth  %10.2f GB/s, %.0f%% of %.2f GB/s (%s)\n", rate / 1e9, 100 * share,
+           f->memory / 1e9, f->memory_what);
+    if (!r) return;
+    char what[64];
+    snprintf(what, sizeof what, "prefill-%llu", (unsigned long long)a->prompt);
+    record(r, a->model, subject, what, "tokens/s", prefill, prefill_spread, f->prefill.n);
+    record(r, a->model, subject, "decode", "tokens/s", decode, decode_spread, f->decode.n);
+    record(r, a->model, subject, "weights-per-token", "bytes", (double)bytes, 0, 1);
+    record(r, a->model, subject, "decode-bandwidth", "GB/s", rate / 1e9,
+           decode_spread * (double)bytes / 1e9, f->decode.n);
+    record(r, a->model, subject, "memory-bandwidth", "GB/s", f->memory / 1e9, 0, 1);
+    record(r, a->model, subject, "decode-bandwidth-share", "of 1", share, 0, 1);
+}
+
+/* All subjects of the list; the worst exit code counts, absence only if nothing ran. */
+static int run_subjects(const struct args *a, struct engine_model *m, struct report *r)
+{
+    const uint64_t bytes = bytes_per_token(engine_model_gguf(m));
+    int code = EXIT_NOTHING;
+    for (const char *s = a->subjects; *s;) {
+        char subject[48];
+        const size_t n = strcspn(s, ",");
+        struct err e = {0};
+        struct figures f = {0};
+        snprintf(subject, sizeof subject, "%.*s", (int)n, s);
+        s += n + (s[n] == ',');
+        if (measure(a, m, subject, &f, &e) == ST_OK) {
+            show(a, subject, &f, bytes, r);
+            if (code == EXIT_NOTHING) code = EXIT_PASS;
+            continue;
+        }
+        const int bad = cmd_error("bench", &e);
+        if (bad != EXIT_NOTHING) code = bad;
+        if (r && e.st == ST_CANCELLED) report_stopped(r, e.text);
+        if (e.st == ST_CANCELLED) break;
+    }
+    return code;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    struct args a;
+    int code = EXIT_FAIL;
+    if (!parse(argc, argv, &a, &code)) return code;
+    struct err e = {0};
+    struct engine_model *m = NULL;
+    struct report *r = NULL;
+    enum status st = engine_model_open(&m, a.model, &e);
+    if (st == ST_OK && a.json) st = report_open(&r, 0, &e);
+    if (st == ST_OK) {
+        interrupt_catch();
+        code = run_subjects(&a, m, r);
+    }
+    if (st == ST_OK && r) {
+        report_environment(r, vectors_dir(NULL));
+        st = report_save(r, a.json, &e);
+    }
+    if (st != ST_OK) code = cmd_error("bench", &e);
+    if (r) report_close(r);
+    engine_model_close(m);
+    return code;
+}

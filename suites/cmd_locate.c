@@ -1,0 +1,161 @@
+/* assay locate: which operation of which layer is wrong first. */
+#include "cmd.h"
+#include "locate.h"
+#include "locate_args.h"
+#include "report.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: assay locate MODEL [--subject S] [-p TEXT | --tokens ID,ID,...] [options]\n\n"
+    "Runs the reference once, then the subject freely and fed with the reference's values at\n"
+    "every site, and names the first operation that is wrong, apart from accumulated rounding.\n"
+    "A wrong product is explained where a classic fault explains it: transposed, another\n"
+    "decoder, scales, permuted heads, epsilon, mask, and so on.\n\n"
+    "  --subject S        cpu, vulkan[:N], cuda[:N], cuda-sim, plugin:FILE.so (default cpu)\n"
+    "  -p, --prompt TEXT  the prompt (default: a short one)\n"
+    "  --tokens ID,...    the prompt, as token ids; nothing is added\n"
+    "  --all-sites        a line for every site, not one per layer\n"
+    "  --brief            prefill and decode only, no bisecting variants\n"
+    "  --threads N        threads of reference and CPU (default: one per core)\n"
+    "  --json FILE        write a report\n\n"
+    "columns: 'free err' of the subject on its own, 'of dev' as a share of the error that the\n"
+    "reference propagates to this place; 'local' error of the operation alone, fed with the\n"
+    "reference's values, its bound, and the share of it that was used.\n\n"
+    "examples:\n"
+    "  assay locate model.gguf -p 'The capital of France is' --subject vulkan\n"
+    "  assay locate model.gguf --tokens 1,5,9 --all-sites\n\n"
+    "Exit status: 0 no defect, 1 a defect or an error, 2 usage, 77 no such device here.\n";
+
+struct args {
+    const char *model, *subject, *prompt, *tokens, *json;
+    bool all_sites, brief;
+    uint64_t threads;
+};
+
+static int parse(int argc, char **argv, struct args *a)
+{
+    enum { SUBJECT = 256, TOKENS, ALL, BRIEF, THREADS, JSON };
+    static const struct option options[] = {
+        {"subject", required_argument, NULL, SUBJECT},
+        {"prompt", required_argument, NULL, 'p'},
+        {"tokens", required_argument, NULL, TOKENS},
+        {"all-sites", no_argument, NULL, ALL},
+        {"brief", no_argument, NULL, BRIEF},
+        {"threads", required_argument, NULL, THREADS},
+        {"json", required_argument, NULL, JSON},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "p:h", options, NULL)) != -1) {
+        switch (c) {
+        case SUBJECT:
+            a->subject = optarg;
+            break;
+        case 'p':
+            a->prompt = optarg;
+            break;
+        case TOKENS:
+            a->tokens = optarg;
+            break;
+        case ALL:
+            a->all_sites = true;
+            break;
+        case BRIEF:
+            a->brief = true;
+            break;
+        case JSON:
+            a->json = optarg;
+            break;
+        case THREADS:
+            if (!parse_u64(optarg, 1, 1024, &a->threads))
+                return cmd_usage("locate", "--threads '%s' is not 1 to 1024", optarg);
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return EXIT_PASS;
+        default:
+            return EXIT_USAGE;
+        }
+    }
+    if (optind + 1 != argc)
+        return cmd_usage("locate", optind == argc ? "no model given" : "more than one model given");
+    if (a->prompt && a->tokens) return cmd_usage("locate", "-p and --tokens exclude each other");
+    a->model = argv[optind];
+    return -1;
+}
+
+static void print_head(const struct args *a, const int32_t *ids, size_t n)
+{
+    const char *base = strrchr(a->model, '/') ? strrchr(a->model, '/') + 1 : a->model;
+    printf("%s%s%s on %s, %zu tokens:", color("bold"), base, color("reset"), a->subject, n);
+    for (size_t i = 0; i < n && i < 12; i++) printf(" %d", (int)ids[i]);
+    printf("%s\n", n > 12 ? " ..." : "");
+}
+
+static enum status save(const struct args *a, const struct locate *l, struct err *e)
+{
+    struct report *r;
+    char sha[65];
+    enum status st = report_open(&r, 0, e);
+    if (st != ST_OK) return st;
+    report_environment(r, vectors_dir(NULL));
+    st = file_sha256(a->model, sha, e);
+    if (st == ST_OK) report_model_file(r, a->model, sha);
+    locate_report(r, l, a->model, a->subject);
+    if (st == ST_OK) st = report_save(r, a->json, e);
+    report_close(r);
+    return st;
+}
+
+static enum status locate(const struct args *a, struct gguf *g, struct locate *l, struct err *e)
+{
+    struct engine_model *m = NULL;
+    const struct subject *s = NULL;
+    int32_t *ids = NULL;
+    struct locate_options o = {
+        .path = a->model, .only_first = a->brief, .progress = progress_show, .cancel = interrupted};
+    enum status st = engine_model_from_gguf(&m, g, e);
+    if (st == ST_OK) st = locate_tokens(m, a->prompt, a->tokens, &ids, &o.n_tokens, e);
+    engine_model_close(m);
+    if (st == ST_OK) st = subject_open(&s, a->subject, e);
+    if (st == ST_OK) {
+        o.tokens = ids;
+        print_head(a, ids, o.n_tokens);
+        st = locate_run(l, g, s, &o, e);
+        progress_end();
+    }
+    free(ids);
+    return st;
+}
+
+int cmd_locate(int argc, char **argv)
+{
+    struct args a = {.subject = "cpu"};
+    struct gguf g;
+    struct locate l = {.n_variants = 0};
+    struct err e = {0}, late = {0};
+    int code = parse(argc, argv, &a);
+    if (code >= 0) return code;
+    if (!subject_known(a.subject))
+        return cmd_usage("locate", "unknown subject '%s' (known: %s)", a.subject, subject_names());
+    if (a.threads) subjects_threads((int)a.threads);
+    if (gguf_open(&g, a.model, &e) != ST_OK) return cmd_error("locate", &e);
+    interrupt_catch();
+    enum status st = locate(&a, &g, &l, &e);
+    if (st == ST_OK || l.partial) locate_print(&l, a.all_sites);
+    if ((st == ST_OK || l.partial) && a.json && save(&a, &l, &late) != ST_OK && st == ST_OK) {
+        st = late.st;
+        e = late;
+    }
+    code = st != ST_OK                       ? cmd_error("locate", &e)
+           : l.fault.kind == LOCATED_NOTHING ? EXIT_PASS
+                                             : EXIT_FAIL;
+    locate_free(&l);
+    gguf_close(&g);
+    return code;
+}

@@ -1,0 +1,418 @@
+/* assay qualify: the main job. Takes models, puts masters into every tensor type, judges every
+ * subject, prints the cross-quantization table and writes the report. */
+#include "cmd.h"
+#include "mix.h"
+#include "qualify.h"
+#include "quantize.h"
+#include "subject.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: assay qualify [MODEL...] [options]\n\n"
+    "Judges models (GGUF; without one: primer-4m, a small trained model that comes along). A "
+    "model\n"
+    "in F32, F16 or BF16 is a master: it is encoded into each tensor type. A quantized model is\n"
+    "taken as it is. For each type it prints what the reference computes, what the quantization\n"
+    "costs against the master (KL in nats over all positions, prompts with the same top token), "
+    "and\n"
+    "for each subject whether it computes what the file says: the share of the error bound that\n"
+    "was used, and 'tie' or 'defect' where top tokens differ.\n\n"
+    "  --types LIST      tensor types and mixes (Q4_K,Q4_K_M,...), or all (default: every type)\n"
+    "  --subjects LIST   cpu, vulkan[:N], cuda[:N], cuda-sim, or all (default: cpu,vulkan,cuda)\n"
+    "  --prompts FILE    one prompt a line (default: 40 short ones)\n"
+    "  --out DIR         where report.json goes (default: report)\n"
+    "  --vectors DIR     golden data\n"
+    "  --threads N       threads of reference and CPU (default: one per core)\n\n"
+    "Exit status: 0 every subject that ran conforms, 1 one does not or an error, 2 usage,\n"
+    "77 no subject could run.\n";
+
+enum { MAX_TYPES = 64 };
+
+struct args {
+    const char *types, *subjects, *prompts, *out, *vectors;
+    uint64_t threads;
+    char **models;
+    size_t n_models;
+};
+
+static int parse(int argc, char **argv, struct args *a)
+{
+    enum { TYPES = 256, SUBJECTS, PROMPTS, OUT, VECTORS, THREADS, HELP };
+    static const struct option options[] = {
+        {"types", required_argument, NULL, TYPES},
+        {"type", required_argument, NULL, TYPES},
+        {"subjects", required_argument, NULL, SUBJECTS},
+        {"subject", required_argument, NULL, SUBJECTS},
+        {"prompts", required_argument, NULL, PROMPTS},
+        {"out", required_argument, NULL, OUT},
+        {"vectors", required_argument, NULL, VECTORS},
+        {"threads", required_argument, NULL, THREADS},
+        {"help", no_argument, NULL, HELP},
+        {NULL, 0, NULL, 0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        switch (c) {
+        case TYPES:
+            a->types = optarg;
+            break;
+        case SUBJECTS:
+            a->subjects = optarg;
+            break;
+        case PROMPTS:
+            a->prompts = optarg;
+            break;
+        case OUT:
+            a->out = optarg;
+            break;
+        case VECTORS:
+            a->vectors = optarg;
+            break;
+        case THREADS:
+            if (!parse_u64(optarg, 1, 1024, &a->threads))
+                return cmd_usage("qualify", "--threads '%s' is not 1 to 1024", optarg);
+            break;
+        case 'h':
+        case HELP:
+            fputs(help, stdout);
+            return EXIT_PASS;
+        default:
+            return EXIT_USAGE;
+        }
+    }
+    a->models = argv + optind;
+    a->n_models = (size_t)(argc - optind);
+    return -1;
+}
+
+/* ---- types ------------------------------------------------------------------------------- */
+
+struct type_list {
+    char names[MAX_TYPES][32];
+    size_t n;
+};
+
+/* The list of --types, or every weight type from many bits to few. */
+static enum status types_of(struct type_list *l, const char *list, struct err *e)
+{
+    struct mix m;
+    l->n = 0;
+    if (list && strcmp(list, "all") != 0) {
+        for (const char *p = list; *p;) {
+            size_t len = strcspn(p, ",");
+            if (l->n == MAX_TYPES) return fail(e, ST_USAGE, "more than %d types", MAX_TYPES);
+            snprintf(l->names[l->n], sizeof *l->names, "%.*s", (int)len, p);
+            if (mix_find(&m, l->names[l->n++], e) != ST_OK) return e->st;
+            p += len + (p[len] == ',');
+        }
+        return l->n ? ST_OK : fail(e, ST_USAGE, "--types is an empty list");
+    }
+    for (const struct type_spec *t = type_next(NULL); t; t = type_next(t)) {
+        if (t->use != USE_W || t->id == TYPE_F32) continue;
+        double bits = 8.0 * t->block_bytes / t->block_elems;
+        size_t at = l->n++;
+        while (at > 0) {
+            const struct type_spec *before = type_by_name(l->names[at - 1]);
+            if (8.0 * before->block_bytes / before->block_elems >= bits) break;
+            memcpy(l->names[at], l->names[at - 1], sizeof *l->names);
+            at--;
+        }
+        snprintf(l->names[at], sizeof *l->names, "%s", t->name);
+    }
+    return ST_OK;
+}
+
+static bool is_master(const struct gguf *g)
+{
+    for (size_t i = 0; i < g->n_tensors; i++)
+        if (g->tensors[i].n_dims >= 2 && g->tensors[i].type->block_elems != 1) return false;
+    return true;
+}
+
+/* "as is" of a quantized model: the type of most of its matrices' bytes. */
+static const char *main_type(const struct gguf *g)
+{
+    uint64_t bytes[TYPE_ID_END] = {0};
+    int best = TYPE_F32;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct gguf_tensor *t = &g->tensors[i];
+        if (t->n_dims < 2) continue;
+        bytes[t->type->id] += t->bytes;
+        if (bytes[t->type->id] > bytes[best]) best = (int)t->type->id;
+    }
+    return type_by_id(best)->name;
+}
+
+/* ---- the table --------------------------------------------------------------------------- */
+
+static bool wide_terminal(void)
+{
+    struct winsize w = {0};
+    if (!isatty(STDOUT_FILENO)) return true;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 || w.ws_col == 0 || w.ws_col >= 106;
+}
+
+static void print_padded(const char *s, size_t width)
+{
+    size_t used = text_columns(s, strlen(s));
+    printf("%s%*s", s, used < width ? (int)(width - used) : 0, "");
+}
+
+static void print_header(const struct qualify_row *row, bool wide)
+{
+    printf("%s%-9s", color("bold"), "type");
+    if (wide) printf("%5s %8s  ", "bits", "size");
+    printf("%-17s", "top token");
+    if (wide) printf("%7s %7s  ", "logit", "margin");
+    printf("%-10s %-9s", "KL vs F16", "same top");
+    for (size_t i = 0; i < row->n_subjects; i++) printf(" %-11s", row->subjects[i].name);
+    printf("%s\n", color("reset"));
+}
+
+static void format_size(char *out, size_t cap, uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
+    double v = (double)bytes;
+    size_t unit = 0;
+    while (v >= 1000 && unit < 4) v /= 1000, unit++;
+    snprintf(out, cap, unit ? "%.1f %s" : "%.0f %s", v, units[unit]);
+}
+
+static void print_subject(const struct qualify_subject *s)
+{
+    char cell[64];
+    const char *paint = "green";
+    if (s->verdict == VERDICT_NOT_RUN) {
+        snprintf(cell, sizeof cell, "%s", s->status == CASE_SKIP ? "skip" : "error");
+        paint = s->status == CASE_SKIP ? "dim" : "red";
+    } else if (s->status == CASE_FAIL) {
+        snprintf(cell, sizeof cell, s->verdict == VERDICT_DEFECT ? "defect" : "fail %.3gx",
+                 s->judged.r.used);
+        paint = "red";
+    } else {
+        snprintf(cell, sizeof cell, "%s %.2g%%", s->verdict == VERDICT_TIE ? "tie" : "pass",
+                 100 * s->judged.r.used);
+        if (s->verdict == VERDICT_TIE || s->status == CASE_MARGINAL) paint = "yellow";
+    }
+    printf(" %s%-11s%s", color(paint), cell, color("reset"));
+}
+
+static void print_row(const struct qualify_row *row, bool wide)
+{
+    char text[QUALIFY_TEXT + 32], size[32], kl[32], same[64];
+    snprintf(text, sizeof text, "%d \"%s\"", row->top[0].id, row->top_text[0]);
+    format_size(size, sizeof size, row->bytes);
+    snprintf(kl, sizeof kl, isnan(row->kl_mean) ? "-" : "%.1e", row->kl_mean);
+    snprintf(same, sizeof same, isnan(row->kl_mean) ? "-" : "%zu/%zu", row->same_top, row->prompts);
+    printf("%-9s", row->type);
+    if (wide) printf("%5.2f %8s  ", row->bits_per_weight, size);
+    print_padded(text, 17);
+    if (wide) printf("%7.2f %7.2f  ", row->top[0].logit, row->margin);
+    printf("%-10s %-9s", kl, same);
+    for (size_t i = 0; i < row->n_subjects; i++) print_subject(&row->subjects[i]);
+    printf("\n");
+    fflush(stdout);
+}
+
+/* ---- one model --------------------------------------------------------------------------- */
+
+struct run {
+    const struct args *args;
+    struct type_list types;
+    struct report *report;
+    const char *path; /* of the model */
+    bool wide;
+    size_t n_rows, n_ran, n_bad;
+    char why_skipped[QUALIFY_SUBJECTS][320];
+    size_t n_why;
+};
+
+static void note_reasons(struct run *r, const struct qualify_row *row)
+{
+    for (size_t i = 0; i < row->n_subjects; i++) {
+        const struct qualify_subject *s = &row->subjects[i];
+        r->n_ran += s->verdict != VERDICT_NOT_RUN;
+        r->n_bad += s->status == CASE_FAIL;
+        if (!*s->reason) continue;
+        char line[320];
+        size_t n = strcspn(s->name, ":"); /* most reasons begin with the backend's name */
+        bool named = strncmp(s->reason, s->name, n) == 0 && s->reason[n] == ':';
+        snprintf(line, sizeof line, "%s%s%s", named ? "" : s->name, named ? "" : ": ", s->reason);
+        bool known = false;
+        for (size_t k = 0; k < r->n_why; k++) known = known || strcmp(r->why_skipped[k], line) == 0;
+        if (!known && r->n_why < QUALIFY_SUBJECTS)
+            snprintf(r->why_skipped[r->n_why++], sizeof line, "%s", line);
+    }
+}
+
+static enum status judge_type(struct run *r, const struct qualify *q, const char *type,
+                              struct gguf *g, struct err *e)
+{
+    struct qualify_row row;
+    enum status st = qualify_evaluate(&row, q, type, g, e);
+    if (st == ST_OK) {
+        progress_end();
+        if (r->n_rows++ == 0) print_header(&row, r->wide);
+        print_row(&row, r->wide);
+        note_reasons(r, &row);
+        qualify_report(r->report, &row, r->path);
+    }
+    qualify_row_free(&row);
+    return st;
+}
+
+/* The master in a type, from the cache if it is there. The key is the content of the master and of
+ * this program, which holds the encoder. */
+static enum status encoded_path(char *out, size_t cap, const char *master, const char *type,
+                                struct err *e)
+{
+    static char self[65];
+    char dir[4096];
+    if (!*self && file_sha256("/proc/self/exe", self, e) != ST_OK) return e->st;
+    enum status st = cache_dir(dir, sizeof dir, e);
+    if (st != ST_OK) return st;
+    int n = snprintf(out, cap, "%s/%.16s-%.16s-%s.gguf", dir, master, self, type);
+    return n > 0 && (size_t)n < cap ? ST_OK : fail(e, ST_IO, "%s: the path is too long", dir);
+}
+
+static enum status judge_encoded(struct run *r, const struct qualify *q, const char *type,
+                                 const struct gguf *master, const char *sha, struct err *e)
+{
+    char path[4400], label[64];
+    struct gguf g;
+    enum status st = encoded_path(path, sizeof path, sha, type, e);
+    if (st == ST_OK && access(path, R_OK) != 0) {
+        snprintf(label, sizeof label, "encoding %s", type);
+        struct quantize_options o = {.threads = (int)r->args->threads, .label = label};
+        st = quantize_model(master, type, path, &o, e);
+        progress_end();
+    }
+    if (st == ST_OK) st = gguf_open(&g, path, e);
+    if (st != ST_OK) return st;
+    st = judge_type(r, q, type, &g, e);
+    gguf_close(&g);
+    return st;
+}
+
+static enum status judge_master(struct run *r, struct qualify *q, struct gguf *g, const char *sha,
+                                struct err *e)
+{
+    double *logits = NULL;
+    enum status st = qualify_master(&logits, q->prompts, g, e);
+    q->master = logits;
+    for (size_t i = 0; i < r->types.n && st == ST_OK; i++) {
+        if (interrupted())
+            st = fail(e, ST_CANCELLED, "interrupted; the report holds what was done");
+        else
+            st = judge_encoded(r, q, r->types.names[i], g, sha, e);
+    }
+    free(logits);
+    return st;
+}
+
+static enum status judge_model(struct run *r, const char *path, struct err *e)
+{
+    struct gguf g;
+    struct engine_model *m = NULL;
+    struct prompt_set prompts = {.n = 0};
+    char sha[65] = "", file[4200];
+    enum status st = gguf_open(&g, path, e);
+    if (st != ST_OK) return st;
+    snprintf(file, sizeof file, "%s/prompts/default.txt", r->args->vectors);
+    st = engine_model_from_gguf(&m, &g, e);
+    if (st != ST_OK) fail_prefix(e, "%s", path);
+    if (st == ST_OK) st = file_sha256(path, sha, e);
+    if (st == ST_OK) st = prompts_read(&prompts, r->args->prompts ? r->args->prompts : file, m, e);
+    engine_model_close(m);
+    if (st == ST_OK) {
+        const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+        report_model_file(r->report, path, sha);
+        report_model(r->report, base, sha, prompts.lines[0]);
+        printf("%s%s%s: %zu prompts, first: \"%s\"\n", color("bold"), base, color("reset"),
+               prompts.n, prompts.lines[0]);
+        r->n_rows = 0;
+        r->path = path;
+        struct qualify q = {.prompts = &prompts, .subjects = r->args->subjects};
+        st = is_master(&g) ? judge_master(r, &q, &g, sha, e)
+                           : judge_type(r, &q, main_type(&g), &g, e);
+    }
+    prompts_free(&prompts);
+    gguf_close(&g);
+    return st;
+}
+
+/* ---- the command ------------------------------------------------------------------------- */
+
+static enum status qualify_all(struct run *r, struct err *e)
+{
+    char master[4200];
+    snprintf(master, sizeof master, "%s/models/primer-4m-f16.gguf.gz", r->args->vectors);
+    if (r->args->n_models == 0) return judge_model(r, master, e);
+    enum status st = ST_OK;
+    for (size_t i = 0; i < r->args->n_models && st == ST_OK; i++) {
+        if (i) printf("\n");
+        st = judge_model(r, r->args->models[i], e);
+    }
+    return st;
+}
+
+static void print_footer(const struct run *r, const char *path)
+{
+    for (size_t i = 0; i < r->n_why; i++) printf("not run: %s\n", r->why_skipped[i]);
+    if (r->n_bad)
+        printf("%s%zu of %zu runs do not conform%s\n", color("red"), r->n_bad, r->n_ran,
+               color("reset"));
+    else if (r->n_ran)
+        printf("%sall %zu runs conform%s\n", color("green"), r->n_ran, color("reset"));
+    printf("report: %s\n", path);
+}
+
+static int check(const struct args *a, struct run *r, struct err *e)
+{
+    char name[64];
+    for (size_t i = 0; a->subjects && subject_name_at(a->subjects, i, name, sizeof name); i++)
+        if (!subject_known(name))
+            return cmd_usage("qualify", "unknown subject '%s' (known: %s)", name, subject_names());
+    if (types_of(&r->types, a->types, e) != ST_OK) return cmd_error("qualify", e);
+    if (make_directory(a->out, e) != ST_OK) return cmd_error("qualify", e);
+    return -1;
+}
+
+int cmd_qualify(int argc, char **argv)
+{
+    struct args a = {.out = "report"};
+    int code = parse(argc, argv, &a);
+    if (code >= 0) return code;
+    a.vectors = vectors_dir(a.vectors);
+    if (a.subjects && strcmp(a.subjects, "all") == 0) a.subjects = NULL;
+    struct err e = {0}, late = {0};
+    struct run r = {.args = &a, .wide = wide_terminal()};
+    code = check(&a, &r, &e);
+    if (code >= 0) return code;
+    if (a.threads) subjects_threads((int)a.threads);
+    if (report_open(&r.report, 0, &e) != ST_OK) return cmd_error("qualify", &e);
+    report_environment(r.report, a.vectors);
+    interrupt_catch();
+    char path[4200];
+    snprintf(path, sizeof path, "%s/report.json", a.out);
+    enum status st = report_stream(r.report, path, &e);
+    if (st == ST_OK) st = qualify_all(&r, &e);
+    if (st != ST_OK) report_stopped(r.report, e.text);
+    if (report_save(r.report, path, &late) == ST_OK) {
+        if (r.n_ran || r.n_why) print_footer(&r, path);
+    } else if (st == ST_OK) {
+        st = late.st;
+        e = late;
+    }
+    report_close(r.report);
+    if (st != ST_OK) return cmd_error("qualify", &e);
+    return r.n_bad ? EXIT_FAIL : r.n_ran ? EXIT_PASS : EXIT_NOTHING;
+}

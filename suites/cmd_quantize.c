@@ -1,0 +1,185 @@
+/* assay quantize: encodes a model into another tensor type or mix of types. */
+#include "cmd.h"
+#include "mix.h"
+#include "quantize.h"
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: assay quantize IN OUT --type TYPE [options]\n\n"
+    "Writes the GGUF model IN to OUT with its matrices encoded in TYPE. Vectors, norms and routers\n"
+    "stay as they are; rows that do not fill the type's blocks get llama.cpp's substitute. Prints\n"
+    "what each tensor became and how far its values moved. OUT appears only when it is complete;\n"
+    "a name that ends in .gz makes it compressed.\n\n"
+    "  --type TYPE    a tensor type (q4_K, iq2_xs, f16, ...) for every matrix, or one of\n"
+    "                 llama.cpp's mixes (Q4_K_M, ...); mix:Q2_K, mix:Q6_K and mix:Q8_0 are the\n"
+    "                 mixes that are called like a type. Case does not matter.\n"
+    "  --threads N    threads (default: one per core)\n"
+    "  --json FILE    write the table as JSON too\n"
+    "  -q, --quiet    print the totals only\n\n"
+    "example:\n"
+    "  assay quantize model-f16.gguf model-q4.gguf --type Q4_K_M\n\n"
+    "Exit status: 0 written, 1 failed, 2 usage.\n";
+
+struct args {
+    const char *in, *out, *type, *json;
+    int threads;
+    bool quiet;
+};
+
+/* What is known when the work is done. */
+struct outcome {
+    bool quiet;
+    size_t name_width;
+    json_t *rows;              /* NULL without --json */
+    uint64_t n_elems, n_encoded;
+    uint64_t bytes_in, bytes_out;
+    double worst_nmse;
+    char worst_name[GGUF_MAX_NAME + 1];
+};
+
+static int parse(int argc, char **argv, struct args *a)
+{
+    enum { TYPE = 256, THREADS, JSON, HELP };
+    static const struct option options[] = {
+        {"type", required_argument, NULL, TYPE}, {"threads", required_argument, NULL, THREADS},
+        {"json", required_argument, NULL, JSON}, {"quiet", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, HELP},       {NULL, 0, NULL, 0},
+    };
+    int c;
+    uint64_t n;
+    while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
+        switch (c) {
+        case TYPE: a->type = optarg; break;
+        case THREADS:
+            if (!parse_u64(optarg, 1, 1024, &n))
+                return cmd_usage("quantize", "--threads '%s' is not 1 to 1024", optarg);
+            a->threads = (int)n;
+            break;
+        case JSON: a->json = optarg; break;
+        case 'q': a->quiet = true; break;
+        case 'h':
+        case HELP: fputs(help, stdout); return EXIT_PASS;
+        default: return EXIT_USAGE;
+        }
+    }
+    if (argc - optind != 2) return cmd_usage("quantize", "two names are wanted: IN and OUT");
+    if (!a->type) return cmd_usage("quantize", "--type is missing");
+    a->in = argv[optind];
+    a->out = argv[optind + 1];
+    return -1;
+}
+
+static const char *type_name(enum tensor_type t)
+{
+    return type_by_id((int64_t)t)->name;
+}
+
+static void take_tensor(void *ctx, const struct quantize_tensor *t)
+{
+    struct outcome *o = ctx;
+    bool encoded = t->from != t->to;
+    size_t bytes_in = type_bytes(type_by_id((int64_t)t->from), (size_t)t->n_elems);
+    o->n_elems += t->n_elems;
+    o->n_encoded += encoded ? t->n_elems : 0;
+    o->bytes_in += bytes_in;
+    o->bytes_out += t->bytes;
+    if (!(t->nmse <= o->worst_nmse)) {
+        o->worst_nmse = t->nmse;
+        snprintf(o->worst_name, sizeof o->worst_name, "%s", t->name);
+    }
+    if (o->rows) {
+        json_array_append_new(
+            o->rows, json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f}", "name", t->name, "from",
+                               type_name(t->from), "to", type_name(t->to), "elements",
+                               (json_int_t)t->n_elems, "bytes", (json_int_t)t->bytes, "nmse",
+                               t->nmse, "worst", t->worst));
+    }
+    if (o->quiet) return;
+    progress_end();
+    printf("%-*s  %-7s ", (int)o->name_width, t->name, type_name(t->from));
+    if (encoded) printf("-> %-7s  %10.3e  %10.3e\n", type_name(t->to), t->nmse, t->worst);
+    else printf("kept\n");
+}
+
+static void print_head(struct outcome *o, const struct gguf *g)
+{
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        if (g->tensors[i].name.len > o->name_width) o->name_width = g->tensors[i].name.len;
+    }
+    if (o->name_width < 6) o->name_width = 6;
+    if (o->quiet) return;
+    printf("%s%-*s  %-7s    %-7s  %10s  %10s%s\n", color("bold"), (int)o->name_width, "tensor",
+           "from", "to", "NMSE", "max error", color("reset"));
+}
+
+static double bits_per_weight(uint64_t bytes, uint64_t n)
+{
+    return n ? 8.0 * (double)bytes / (double)n : 0;
+}
+
+static void print_totals(const struct outcome *o, const struct args *a, double seconds)
+{
+    printf("%s%s%s: %zu values, %zu encoded; %.2f MB at %.3f bits per value"
+           " (was %.2f MB at %.3f)",
+           color("bold"), a->out, color("reset"), (size_t)o->n_elems, (size_t)o->n_encoded,
+           (double)o->bytes_out / 1e6, bits_per_weight(o->bytes_out, o->n_elems),
+           (double)o->bytes_in / 1e6, bits_per_weight(o->bytes_in, o->n_elems));
+    if (*o->worst_name) printf("; worst NMSE %.3e in %s", o->worst_nmse, o->worst_name);
+    printf("; %.1f s\n", seconds);
+}
+
+static enum status write_json(const struct outcome *o, const struct args *a, double seconds,
+                              struct err *e)
+{
+    json_t *doc = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:O}", "in", a->in, "out",
+                            a->out, "type", a->type, "elements", (json_int_t)o->n_elems, "encoded",
+                            (json_int_t)o->n_encoded, "bytes_in", (json_int_t)o->bytes_in,
+                            "bytes_out", (json_int_t)o->bytes_out, "worst_nmse", o->worst_nmse,
+                            "seconds", seconds, "tensors", o->rows);
+    char *text = doc ? json_dumps(doc, JSON_INDENT(1)) : NULL;
+    struct file_writer *w = NULL;
+    enum status st = text ? file_create(&w, a->json, e)
+                          : fail(e, ST_FORMAT, "%s: a name is not valid UTF-8", a->json);
+    if (st == ST_OK) st = file_write(w, text, strlen(text), e);
+    if (st == ST_OK) st = file_write(w, "\n", 1, e);
+    if (st == ST_OK) {
+        st = file_commit(w, e);
+    } else if (w) {
+        file_abort(w);
+    }
+    free(text);
+    json_decref(doc);
+    return st;
+}
+
+int cmd_quantize(int argc, char **argv)
+{
+    struct args a = {0};
+    struct outcome o = {0};
+    struct gguf g;
+    struct err e = {0};
+    int rc = parse(argc, argv, &a);
+    if (rc >= 0) return rc;
+    interrupt_catch();
+    if (gguf_open(&g, a.in, &e) != ST_OK) return cmd_error("quantize", &e);
+    o.quiet = a.quiet;
+    o.rows = a.json ? json_array() : NULL;
+    struct quantize_options options = {
+        .threads = a.threads, .label = a.type, .tensor = take_tensor, .ctx = &o};
+    double start = now_seconds();
+    struct mix mix;
+    enum status st = mix_find(&mix, a.type, &e);
+    if (st == ST_OK) print_head(&o, &g);
+    if (st == ST_OK) st = quantize_model(&g, a.type, a.out, &options, &e);
+    double seconds = now_seconds() - start;
+    if (st == ST_OK) print_totals(&o, &a, seconds);
+    if (st == ST_OK && a.json) st = write_json(&o, &a, seconds, &e);
+    gguf_close(&g);
+    json_decref(o.rows);
+    return st == ST_OK ? EXIT_PASS : cmd_error("quantize", &e);
+}

@@ -1,0 +1,170 @@
+/* assay test: runs the suites that CTest runs, in one process. */
+#include "cmd.h"
+#include "report.h"
+#include "run.h"
+#include "subject.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: assay test [FILTER...] [options]\n\n"
+    "Runs conformance cases. A case is named suite.op.type.shape.subject; a FILTER is the\n"
+    "beginning of a name up to a dot, or a shell pattern over all of it.\n\n"
+    "  --list             print the names, run nothing\n"
+    "  --subject LIST     only cases of these subjects (cpu, vulkan:1, ...)\n"
+    "  --seed N           seed of all random inputs (default 1)\n"
+    "  --quick            only cases of the developer's loop\n"
+    "  --rest             only the others\n"
+    "  --vectors DIR      golden data from this directory\n"
+    "  --ggml DIR         libggml-base.so is here: compare with it (suite peers)\n"
+    "  --json FILE        write a report\n"
+    "  --timeout SECONDS  for one case (default 300)\n"
+    "  -v, --verbose      a line for every case\n\n"
+    "examples:\n"
+    "  assay test decode.q4_K             every subject's Q4_K decoder\n"
+    "  assay test 'ops.mat*.*.cpu'        matvec and matmul on the CPU\n"
+    "  assay test vectors --vectors DIR   fresh golden files\n\n"
+    "Exit status: 0 all passed, 1 a case failed or none matched, 2 usage, 77 all skipped.\n";
+
+struct test_args {
+    struct run_options run;
+    const char *json;
+    bool list;
+};
+
+static int parse(int argc, char **argv, struct test_args *a)
+{
+    enum { LIST = 256, SUBJECT, SEED, QUICK, REST, VECTORS, GGML, JSON, TIMEOUT, HELP };
+    static const struct option options[] = {
+        {"list", no_argument, NULL, LIST},
+        {"subject", required_argument, NULL, SUBJECT},
+        {"seed", required_argument, NULL, SEED},
+        {"quick", no_argument, NULL, QUICK},
+        {"rest", no_argument, NULL, REST},
+        {"vectors", required_argument, NULL, VECTORS},
+        {"ggml", required_argument, NULL, GGML},
+        {"json", required_argument, NULL, JSON},
+        {"timeout", required_argument, NULL, TIMEOUT},
+        {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, HELP},
+        {NULL, 0, NULL, 0},
+    };
+    int c;
+    uint64_t n;
+    while ((c = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+        switch (c) {
+        case LIST:
+            a->list = true;
+            break;
+        case SUBJECT:
+            a->run.test.subjects = optarg;
+            break;
+        case SEED:
+            if (!parse_u64(optarg, 0, UINT64_MAX, &a->run.test.seed))
+                return cmd_usage("test", "--seed '%s' is not a number", optarg);
+            break;
+        case QUICK:
+            a->run.test.quick_only = true;
+            break;
+        case REST:
+            a->run.rest_only = true;
+            break;
+        case VECTORS:
+            a->run.test.vectors = optarg;
+            break;
+        case GGML:
+            a->run.test.ggml = optarg;
+            break;
+        case JSON:
+            a->json = optarg;
+            break;
+        case TIMEOUT:
+            if (!parse_u64(optarg, 1, 86400, &n))
+                return cmd_usage("test", "--timeout '%s' is not 1 to 86400", optarg);
+            a->run.timeout = (unsigned)n;
+            break;
+        case 'v':
+            a->run.verbose = true;
+            break;
+        case 'h':
+        case HELP:
+            fputs(help, stdout);
+            return EXIT_PASS;
+        default:
+            return EXIT_USAGE;
+        }
+    }
+    a->run.filters = (const char *const *)(argv + optind);
+    a->run.n_filters = (size_t)(argc - optind);
+    return -1;
+}
+
+static void print_list(const struct case_list *l)
+{
+    char name[256];
+    for (size_t i = 0; i < l->n; i++) puts(case_name(&l->cases[i], name, sizeof name));
+}
+
+/* Every part of the list must be a subject that exists; a device is looked for when it is used. */
+static int check_subjects(const char *list)
+{
+    char name[64];
+    for (size_t i = 0; list && subject_name_at(list, i, name, sizeof name); i++)
+        if (!subject_known(name))
+            return cmd_usage("test", "unknown subject '%s' (known: %s)", name, subject_names());
+    return -1;
+}
+
+static int run(const struct test_args *a, const struct case_list *l)
+{
+    struct err e = {0};
+    struct report *report = NULL;
+    if (a->json && report_open(&report, a->run.test.seed, &e) != ST_OK)
+        return cmd_error("test", &e);
+    if (report) {
+        report_environment(report, a->run.test.vectors);
+        if (report_stream(report, a->json, &e) != ST_OK) {
+            report_close(report);
+            return cmd_error("test", &e);
+        }
+    }
+    struct run_totals totals;
+    interrupt_catch();
+    cases_run(l, &a->run, report, &totals);
+    const size_t *n = totals.by_status;
+    size_t bad = n[CASE_FAIL] + n[CASE_CRASH] + n[CASE_TIMEOUT],
+           good = n[CASE_PASS] + n[CASE_MARGINAL];
+    printf("%zu passed, %zu failed, %zu skipped\n", good, bad, n[CASE_SKIP]);
+    if (n[CASE_MARGINAL])
+        printf("%zu of the passes use more than half of their bound\n", n[CASE_MARGINAL]);
+    if (report && interrupted()) report_stopped(report, "interrupted");
+    if (report && report_save(report, a->json, &e) != ST_OK) {
+        report_close(report);
+        return cmd_error("test", &e);
+    }
+    report_close(report);
+    if (interrupted()) return cmd_error("test", &(struct err){ST_CANCELLED, "interrupted"});
+    return bad ? EXIT_FAIL : good ? EXIT_PASS : EXIT_NOTHING;
+}
+
+int cmd_test(int argc, char **argv)
+{
+    struct test_args a = {.run = {.test = {.seed = 1}, .timeout = 300}};
+    int code = parse(argc, argv, &a);
+    if (code >= 0) return code;
+    a.run.test.vectors = vectors_dir(a.run.test.vectors);
+    code = check_subjects(a.run.test.subjects);
+    if (code >= 0) return code;
+    struct case_list list;
+    if (!cases_collect(&list, &a.run)) {
+        cases_free(&list);
+        fprintf(stderr, "assay test: no case matches%s%s; 'assay test --list' names all\n",
+                a.run.n_filters ? " " : "", a.run.n_filters ? a.run.filters[0] : "");
+        return EXIT_FAIL;
+    }
+    code = a.list ? (print_list(&list), EXIT_PASS) : run(&a, &list);
+    cases_free(&list);
+    return code;
+}

@@ -1,0 +1,162 @@
+/* The suite of whole models: every tensor type and every variation of an architecture, on every
+ * subject, prompt at once and token by token: logits within the propagated bound, top tokens by
+ * the margin rule. The models are those of the golden files; that the reference itself is right
+ * about them is the vectors suite's business. */
+#include "golden.h"
+#include "judge.h"
+#include "source.h"
+#include "subject.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_PROMPTS = 4, MAX_TOKENS = 256 };
+
+/* One way of running the same model. */
+static const struct mode {
+    const char *name;
+    enum judge_way way;
+    size_t longest; /* tokens of a prompt; what is beyond is cut */
+    enum tensor_type kv;
+    bool unfused, always_matmul;
+} modes[] = {
+    {"prefill", JUDGE_AT_ONCE, 48, TYPE_F32, false, false},
+    {"decode", JUDGE_BY_ONE, 48, TYPE_F32, false, false},
+    {"kv-f16", JUDGE_BY_ONE, 48, TYPE_F16, false, false},
+    {"unfused", JUDGE_AT_ONCE, 48, TYPE_F32, true, false},
+    {"matmul", JUDGE_BY_ONE, 48, TYPE_F32, false, true},
+    {"last", JUDGE_LAST_ROWS, 9, TYPE_F32, false, false},
+};
+enum { N_MODES = sizeof modes / sizeof *modes };
+
+struct prompts {
+    int32_t tokens[MAX_TOKENS];
+    size_t lengths[MAX_PROMPTS], n, total;
+};
+
+/* Prompts of the golden file, as many as fit; the longest is cut. */
+static void read_prompts(struct test *t, const struct gguf *g, size_t longest, struct prompts *p)
+{
+    struct golden_prompt one;
+    struct err e = {0};
+    *p = (struct prompts){.n = 0};
+    while (p->n < MAX_PROMPTS && golden_prompt(g, p->n, &one, &e)) {
+        size_t take = one.n_tokens < longest ? one.n_tokens : longest;
+        memcpy(p->tokens + p->total, one.tokens, take * sizeof *one.tokens);
+        p->lengths[p->n++] = take;
+        p->total += take;
+    }
+    if (e.st != ST_OK) test_fail(t, "%s", e.text);
+    test_check(t, p->n > 0, "the file holds no prompts");
+}
+
+static void judge_engine(struct test *t, const struct test_case *c, struct gguf *g,
+                         const struct expected *x)
+{
+    const struct mode *mode = &modes[c->index];
+    const struct subject *s;
+    struct err e = {0};
+    struct engine_model *model = NULL;
+    struct engine_session *session = NULL;
+    struct engine_session_options o = {.k_type = mode->kv,
+                                       .v_type = mode->kv,
+                                       .n_ctx = 0,
+                                       .n_batch = 32,
+                                       .unfused = mode->unfused,
+                                       .always_matmul = mode->always_matmul};
+    if (!test_ok(t, subject_open(&s, c->subject, &e), &e)) return;
+    if (!s->backend) {
+        test_skip(t, "%s does not evaluate models", c->subject);
+        return;
+    }
+    struct backend_stats before = {0}, after = {0};
+    backend_ops_of(s->backend)->stats(s->backend, &before);
+    enum status st = engine_model_from_gguf(&model, g, &e);
+    if (st == ST_OK) st = engine_session_open(&session, model, s->backend, &o, &e);
+    struct judged j = {0};
+    if (st == ST_OK) st = judge_session(&j, session, x, mode->way, &e);
+    if (test_ok(t, st, &e)) {
+        t->result = j.r;
+        if (j.worst == VERDICT_DEFECT)
+            test_fail(t,
+                      "prompt %zu, position %zu: top token %zu, the reference has %zu by %.4g "
+                      "(bound %.4g)",
+                      j.prompt, j.token, j.where.got, j.where.want, j.where.margin, j.where.bound);
+    }
+    backend_ops_of(s->backend)->stats(s->backend, &after);
+    t->result.dispatches = after.dispatches - before.dispatches;
+    snprintf(t->result.variant, sizeof t->result.variant, "%s", after.variant);
+    engine_session_close(session);
+    engine_model_close(model);
+}
+
+static void run_forward(struct test *t, const struct test_case *c)
+{
+    char path[4096];
+    struct gguf g;
+    struct err e = {0};
+    struct prompts p;
+    struct ref_model *ref = NULL;
+    struct expected x;
+    snprintf(path, sizeof path, "%s/forward/%s.gguf.gz", t->options->vectors, (const char *)c->arg);
+    if (!test_ok(t, gguf_open(&g, path, &e), &e)) return;
+    read_prompts(t, &g, modes[c->index].longest, &p);
+    if (p.n && test_ok(t, source_open(&ref, &g, &e), &e)) {
+        enum status st =
+            expected_make(&x, ref, p.tokens, p.lengths, p.n, modes[c->index].kv, NULL, &e);
+        if (test_ok(t, st, &e)) {
+            judge_engine(t, c, &g, &x);
+            expected_free(&x);
+        }
+    }
+    ref_model_close(ref);
+    gguf_close(&g);
+}
+
+static void add_model(struct case_list *l, const char *subject, const char *file, const char *type,
+                      const char *shape)
+{
+    for (size_t m = 0; m < N_MODES; m++) {
+        struct test_case c = {.suite = "forward",
+                              .type = type,
+                              .subject = subject,
+                              .quick = m < 2,
+                              .run = run_forward,
+                              .arg = file,
+                              .index = m,
+                              .shape = shape ? case_text(l, "%s-%s", shape, modes[m].name)
+                                             : modes[m].name};
+        case_add(l, &c);
+    }
+}
+
+static int other_models(const struct dirent *d)
+{
+    return strstr(d->d_name, ".gguf.gz") && strncmp(d->d_name, "micro-", 6) != 0 &&
+           strncmp(d->d_name, "primer", 6) != 0;
+}
+
+void suite_forward(struct case_list *l)
+{
+    char name[64];
+    struct dirent **names;
+    const char *dir = case_text(l, "%s/forward", l->options->vectors);
+    int n = scandir(dir, &names, other_models, alphasort);
+    for (size_t s = 0; subject_name_at(l->options->subjects, s, name, sizeof name); s++) {
+        const char *subject = case_text(l, "%s", name);
+        if (strcmp(subject, "reference") == 0) continue;
+        for (const struct type_spec *t = type_next(NULL); t; t = type_next(t))
+            if (t->use == USE_W && t->id != TYPE_F32)
+                add_model(l, subject, case_text(l, "micro-%s", t->name), t->name, NULL);
+        for (int i = 0; i < n; i++) {
+            const char *file =
+                case_text(l, "%.*s", (int)(strstr(names[i]->d_name, ".gguf") - names[i]->d_name),
+                          names[i]->d_name);
+            add_model(l, subject, file, "f32", file);
+        }
+    }
+    for (int i = 0; i < n; i++) free(names[i]);
+    if (n >= 0) free(names);
+}

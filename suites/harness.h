@@ -1,0 +1,92 @@
+/* The test harness: cases, the context they run in, and what they leave behind. A suite collects
+ * its cases; the harness filters, runs and reports them. A case is named
+ * suite.op.type.shape.subject (absent parts left out). */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include "base.h"
+#include "spec/spec.h"
+
+enum case_status { CASE_PASS, CASE_MARGINAL, CASE_FAIL, CASE_CRASH, CASE_TIMEOUT, CASE_SKIP, CASE_WAIVED };
+
+/* What a case leaves behind; goes into the report as it is. */
+struct case_result {
+    enum case_status status;
+    double error, bound, used;  /* of the worst element: used = error / bound, maximal */
+    double nmse_worst_row;      /* against the reference's energy; NAN = not computed */
+    size_t bad, total;          /* elements over the bound */
+    size_t first_bad;           /* index; only if bad > 0 */
+    char pattern[200];          /* which indices are bad, as a sentence */
+    char message[600];          /* why it failed or was skipped; one line */
+    char variant[64];           /* kernel variant that ran */
+    uint64_t dispatches;        /* operations that ran on the device */
+    double seconds;
+};
+
+struct subject;
+struct test;
+
+struct test_case {
+    const char *suite;                      /* "decode" */
+    const char *op, *type, *shape, *subject; /* NULL = absent; strings live as long as the list */
+    bool quick;                             /* part of the developer's loop */
+    void (*run)(struct test *t, const struct test_case *c);
+    const void *arg;                        /* of the suite */
+    size_t index;                           /* of the suite */
+};
+
+/* Grows as suites add to it. Strings made for a case come from case_text. */
+struct case_list {
+    struct test_case *cases;
+    size_t n, cap;
+    struct arena arena;
+    const struct test_options *options;
+};
+void case_add(struct case_list *l, const struct test_case *c);
+/* suite.op.type.shape.subject; returns out. */
+const char *case_name(const struct test_case *c, char *out, size_t cap);
+const char *case_text(struct case_list *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+struct test_options {
+    const char *vectors;    /* directory of golden data */
+    const char *subjects;   /* comma list, or NULL = all that this build knows */
+    const char *ggml;       /* directory of libggml-base.so, or NULL = $ASSAY_GGML */
+    uint64_t seed;
+    bool quick_only;
+};
+
+/* One run of one case. */
+struct test {
+    const struct test_options *options;
+    struct arena arena;     /* freed after the case */
+    uint64_t seed;          /* of this case: depends on options->seed and the case's name only */
+    struct case_result result;
+};
+/* Zeroed memory until the case ends; running out of memory fails the case and returns NULL. */
+void *test_alloc(struct test *t, size_t count, size_t size);
+/* Records why; the first one wins. test_check returns cond. */
+void test_fail(struct test *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void test_skip(struct test *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool test_check(struct test *t, bool cond, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Fails with the error's text, or skips if there is no device or the thing is not supported; true
+ * if st is ST_OK. */
+bool test_ok(struct test *t, enum status st, const struct err *e);
+
+/* Random numbers: splitmix64; the same on every machine. Reseeded per case from test.seed. */
+struct rng {
+    uint64_t state;
+    double spare;
+    bool has_spare;
+};
+struct rng rng_of(const struct test *t);
+uint64_t rng_u64(struct rng *r);
+double rng_uniform(struct rng *r);             /* [0, 1) */
+double rng_gauss(struct rng *r);               /* mean 0, variance 1 */
+uint64_t rng_below(struct rng *r, uint64_t n); /* [0, n) */
+
+/* A suite is one row of suites/suites.def and one function that collects its cases. */
+#define SUITE(name) void suite_##name(struct case_list *l);
+#include "suites.def"
+#undef SUITE
+
+#endif

@@ -1,0 +1,173 @@
+/* Why attention scores, weights or results are wrong. */
+#include "hypotheses_priv.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Attention with a fault. Shifts: cell c holds what belongs to token c - shift. */
+struct twist {
+    const char *what;
+    bool modulo; /* head h reads KV head h % n_kv_heads */
+    int k_shift, v_shift;
+    int reach;    /* sees cells up to its position + reach */
+    double scale; /* of the scores, relative */
+    bool uniform, raw_q, raw_k;
+    bool other_cache; /* f16 where f32 is declared, or the other way round */
+};
+
+static const struct twist twists[] = {
+    {.what = "head h reads KV head h % n_kv_heads, not h / (n_heads / n_kv_heads)",
+     .modulo = true,
+     .scale = 1},
+    {.what = "K and V one cell too far: the KV slot is off by one",
+     .k_shift = 1,
+     .v_shift = 1,
+     .scale = 1},
+    {.what = "K one cell too far: the KV slot is off by one", .k_shift = 1, .scale = 1},
+    {.what = "V one cell too far: the KV slot is off by one", .v_shift = 1, .scale = 1},
+    {.what = "K and V one cell too near: the KV slot is off by one",
+     .k_shift = -1,
+     .v_shift = -1,
+     .scale = 1},
+    {.what = "mask shifted: a token sees the one after it", .reach = 1, .scale = 1},
+    {.what = "mask shifted: a token does not see itself", .reach = -1, .scale = 1},
+    {.what = "no causal mask", .reach = 1 << 20, .scale = 1},
+    {.what = "attention weights collapsed to uniform", .uniform = true, .scale = 1},
+    {.what = "cache of another precision than declared", .other_cache = true, .scale = 1},
+    {.what = "K not rotated", .raw_k = true, .scale = 1},
+    {.what = "Q not rotated", .raw_q = true, .scale = 1},
+    {.what = "scale 1/sqrt(head_dim) missing", .scale = -1},
+    {.what = "scale 1/sqrt(head_dim) applied twice", .scale = -2},
+};
+
+struct sources {
+    const double *q, *k, *v, *raw_q, *raw_k; /* k and v as the cache gives them back */
+    const double *other_k, *other_v;         /* from a cache of the other precision */
+};
+
+/* Row of the cache that cell c shows: NULL = never written. */
+static const double *cell(const double *x, size_t n, size_t width, size_t c, int shift)
+{
+    const size_t from = c - (size_t)shift;
+    return from < n ? x + from * width : NULL;
+}
+
+/* Scores of head h of token r (n): hidden ones -inf, cells never written NaN. */
+static void scores_of(const struct trial *t, const struct twist *w, const struct sources *in,
+                      size_t r, size_t h, double *z)
+{
+    const struct ref_shape *s = &t->s->m->shape;
+    const size_t n = t->s->n_tokens, d = s->head_dim, width = s->n_kv_heads * d;
+    const size_t group = w->modulo ? h % s->n_kv_heads : h / (s->n_heads / s->n_kv_heads);
+    const double *q = (w->raw_q ? in->raw_q : in->q) + (r * s->n_heads + h) * d;
+    const double root = sqrt((double)d);
+    const double scale = t->s->m->hyper.kq_scale * (w->scale == -1   ? root
+                                                    : w->scale == -2 ? 1 / root
+                                                                     : w->scale);
+    for (size_t c = 0; c < n; c++) {
+        z[c] = -INFINITY;
+        if ((int64_t)c > (int64_t)r + w->reach) continue;
+        const double *k = cell(w->raw_k         ? in->raw_k
+                               : w->other_cache ? in->other_k
+                                                : in->k,
+                               n, width, c, w->k_shift);
+        z[c] = NAN;
+        if (!k) continue;
+        z[c] = 0;
+        for (size_t i = 0; i < d; i++) z[c] += scale * q[i] * k[group * d + i];
+        if (w->uniform) z[c] = 0;
+    }
+}
+
+/* NaN scores do not take part. */
+static void softmax(double *z, size_t n)
+{
+    double max = -INFINITY, sum = 0;
+    for (size_t c = 0; c < n; c++) {
+        if (isnan(z[c])) z[c] = -INFINITY;
+        max = fmax(max, z[c]);
+    }
+    for (size_t c = 0; c < n; c++) sum += z[c] = max == -INFINITY ? 0 : exp(z[c] - max);
+    for (size_t c = 0; c < n; c++) z[c] = sum > 0 ? z[c] / sum : 0;
+}
+
+static void mix_head(const struct trial *t, const struct twist *w, const struct sources *in,
+                     size_t h, const double *p, double *out)
+{
+    const struct ref_shape *s = &t->s->m->shape;
+    const size_t n = t->s->n_tokens, d = s->head_dim, width = s->n_kv_heads * d;
+    const size_t group = w->modulo ? h % s->n_kv_heads : h / (s->n_heads / s->n_kv_heads);
+    for (size_t i = 0; i < d; i++) out[i] = 0;
+    for (size_t c = 0; c < n; c++) {
+        const double *v = cell(w->other_cache ? in->other_v : in->v, n, width, c, w->v_shift);
+        for (size_t i = 0; v && i < d; i++) out[i] += p[c] * v[group * d + i];
+    }
+}
+
+static void try_twist(struct trial *t, const struct twist *w, const struct sources *in, double *out,
+                      double *z)
+{
+    const struct ref_shape *s = &t->s->m->shape;
+    const size_t n = t->s->n_tokens, d = s->head_dim;
+    for (size_t r = 0; r < n; r++)
+        for (size_t h = 0; h < s->n_heads; h++) {
+            scores_of(t, w, in, r, h, z);
+            if (t->s->site != SITE_SCORES) softmax(z, n);
+            if (t->s->site == SITE_ATTN)
+                mix_head(t, w, in, h, z, out + (r * s->n_heads + h) * d);
+            else
+                memcpy(out + (r * s->n_heads + h) * n, z, n * sizeof *z);
+        }
+    trial_try_whole(t, out, "%s", w->what);
+}
+
+/* V alone can be wrong where the weights are given. */
+static void try_uniform_weights(struct trial *t)
+{
+    const size_t n = t->s->n_tokens;
+    for (size_t r = 0; r < t->n_rows; r++)
+        for (size_t c = 0; c < t->n_cols; c++) {
+            const size_t cell_index = t->cols[c] % n, seen = t->rows[r] + 1;
+            t->guess[r * t->n_cols + c] = cell_index < seen ? 1 / (double)seen : 0;
+        }
+    trial_try(t, "attention weights collapsed to uniform");
+    for (size_t r = 0; r < t->n_rows; r++)
+        for (size_t c = 0; c < t->n_cols; c++) t->guess[r * t->n_cols + c] = 1 / (double)n;
+    trial_try(t, "uniform over all cells, hidden ones too");
+}
+
+/* What a cache of f16 gives back; NULL: no memory, or nothing there. */
+static double *halved(const double *x, size_t n)
+{
+    double *y = x ? alloc_array(n, sizeof *y) : NULL;
+    for (size_t i = 0; y && i < n; i++) y[i] = (double)ref_f16_to_f32(ref_f32_to_f16((float)x[i]));
+    return y;
+}
+
+void trial_attention(struct trial *t)
+{
+    const struct ref_shape *s = &t->s->m->shape;
+    const size_t n = t->s->n_tokens, n_kv = n * s->n_kv_heads * s->head_dim;
+    const double *k = trial_value(t, SITE_K_ROPE), *v = trial_value(t, SITE_V);
+    double *low_k = halved(k, n_kv), *low_v = halved(v, n_kv);
+    const bool low = t->s->precision.kv == TYPE_F16;
+    const struct sources in = {.q = trial_value(t, SITE_Q_ROPE),
+                               .k = low ? low_k : k,
+                               .v = low ? low_v : v,
+                               .raw_q = trial_value(t, SITE_Q),
+                               .raw_k = trial_value(t, SITE_K),
+                               .other_k = low ? k : low_k,
+                               .other_v = low ? v : low_v};
+    double *out = alloc_array(n * s->n_heads * (n + s->head_dim), sizeof *out);
+    double *z = alloc_array(n, sizeof *z);
+    const bool have = in.q && in.raw_q && in.raw_k && k && v && low_k && low_v && out && z;
+    for (size_t i = 0; have && i < sizeof twists / sizeof *twists; i++)
+        if (t->s->site == SITE_ATTN || twists[i].v_shift == 0 || twists[i].k_shift != 0)
+            try_twist(t, &twists[i], &in, out, z);
+    if (t->s->site == SITE_WEIGHTS) try_uniform_weights(t);
+    free(out);
+    free(z);
+    free(low_k);
+    free(low_v);
+}

@@ -1,0 +1,302 @@
+/* See locate_compare.h. */
+#include "locate_compare.h"
+#include "hypotheses.h"
+#include "locate_run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct variant compare_variants[2] = {
+    {"values", "as they were recorded", false, true, false, 0, TYPE_F32},
+    {"values", "as they were recorded", false, true, false, 0, TYPE_F16},
+};
+
+static const double ALLOWED = 6; /* times what the declared precision moves a site's values */
+static const double LANES = 4;   /* sums in many lanes lose less than the one that is simulated */
+static const double OUTSIDE = 4; /* times the local bound: other exp, other tables of angles */
+
+static bool is_exact(const struct precision *p)
+{
+    return p->activations == TYPE_F64 || p->activations == TYPE_F32;
+}
+
+/* ---- truth at a declared precision ----------------------------------------------------------- */
+
+static double rms_difference(const double *a, const double *b, size_t n)
+{
+    double sum = 0;
+    size_t finite = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(a[i]) || !isfinite(b[i])) continue;
+        sum += (a[i] - b[i]) * (a[i] - b[i]);
+        finite++;
+    }
+    return finite ? sqrt(sum / (double)finite) : 0;
+}
+
+static double rms(const double *a, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += a[i] * a[i];
+    return n ? sqrt(sum / (double)n) : 0;
+}
+
+/* One site: the value at the declared precision, and how far from it an engine may be. */
+static enum status blend(struct recording *out, const struct record_site *exact,
+                         const struct record_site *low, const struct record_site *lower,
+                         bool show_hidden, struct err *e)
+{
+    const size_t n = exact->rows * exact->cols;
+    const double moved = rms_difference(low->value, exact->value, n) +
+                         rms_difference(lower->value, low->value, n) / LANES;
+    const double typical = rms(exact->dev, n);
+    double *bound = alloc_array(2 * n, sizeof *bound), *value = bound + n;
+    if (!bound) return fail(e, ST_NOMEM, "no memory for %zu bounds", n);
+    for (size_t i = 0; i < n; i++) {
+        const double shape = typical > 0 ? exact->dev[i] / typical : 1;
+        const bool hidden = !isfinite(exact->value[i]);
+        value[i] = hidden && !show_hidden ? exact->value[i] : low->value[i];
+        bound[i] = ALLOWED * moved * fmax(1, shape) + OUTSIDE * exact->dev[i];
+    }
+    record_reference(out, &(struct ref_values){.site = exact->site,
+                                               .layer = exact->layer,
+                                               .value = value,
+                                               .local = exact->local,
+                                               .dev = bound,
+                                               .rows = exact->rows,
+                                               .cols = exact->cols});
+    free(bound);
+    return out->err.st == ST_OK ? ST_OK : fail(e, out->err.st, "%s", out->err.text);
+}
+
+enum status compare_truth(struct recording *out, const struct site_model *m,
+                          const struct compare_options *o, bool show_hidden, struct err *e)
+{
+    const struct locate_options lo = {
+        .tokens = o->tokens, .n_tokens = o->n_tokens, .progress = o->progress, .cancel = o->cancel};
+    if (is_exact(&o->precision) && !show_hidden)
+        return locate_reference(out, m->ref, &lo, o->precision.kv, e);
+    struct recording exact = {.fd = -1}, low = {.fd = -1}, lower = {.fd = -1};
+    struct precision half = o->precision;
+    if (half.sum == SUM_F64) half.sum = SUM_OWN;
+    enum status st = locate_reference(&exact, m->ref, &lo, TYPE_F32, e);
+    if (st == ST_OK)
+        st = site_forward(m, o->tokens, o->n_tokens, &o->precision, show_hidden, &low, NULL, e);
+    if (st == ST_OK)
+        st = site_forward(m, o->tokens, o->n_tokens, &half, show_hidden, &lower, NULL, e);
+    if (st == ST_OK) st = record_open(out, exact.n_layers, exact.n_heads, o->n_tokens, e);
+    for (size_t i = 0; i < exact.n && st == ST_OK; i++) {
+        const struct record_site *s = &exact.sites[i];
+        st = blend(out, s, record_find(&low, s->site, s->layer),
+                   record_find(&lower, s->site, s->layer), show_hidden, e);
+    }
+    record_close(&exact);
+    record_close(&low);
+    record_close(&lower);
+    return st;
+}
+
+/* ---- operations from the engine's own inputs ------------------------------------------------- */
+
+static bool needs_all_rows(enum site site, size_t i)
+{
+    const enum site_kind kind = site_facts[site].kind;
+    return (kind == KIND_SCORES || kind == KIND_ATTENTION) && i > 0;
+}
+
+static void free_inputs(double *in[SITE_INPUTS])
+{
+    for (size_t i = 0; i < SITE_INPUTS; i++) free(in[i]);
+}
+
+/* The rows of a recorded site that belong to the last `rows` tokens, in double; NULL: not there. */
+static double *input_of(const struct recording *r, enum site site, uint32_t layer, size_t rows)
+{
+    const struct record_site *s = record_find(r, site, layer);
+    if (!s || !s->got || s->rows < rows) return NULL;
+    double *x = alloc_array(rows * s->cols, sizeof *x);
+    const float *from = s->got + (s->rows - rows) * s->cols;
+    for (size_t i = 0; x && i < rows * s->cols; i++) x[i] = (double)from[i];
+    return x;
+}
+
+/* Bound of one operation of an engine from outside: the reference's local bound at its own values
+ * or, for products, at these; and of angles computed in binary32, which are off by pos u. */
+static double bound_of(const struct site_job *j, const struct record_site *want, size_t i,
+                       double mag, double top)
+{
+    const size_t cols = want->cols, row = j->n_tokens - j->rows + i / cols;
+    const double u = 0x1p-24, local = want->local[row * cols + i % cols];
+    struct site_weight w;
+    double bound = OUTSIDE * local;
+    if (site_facts[j->site].kind == KIND_LINEAR && site_weight(j->m, j->site, j->layer, &w))
+        bound = fmax(bound, OUTSIDE * 8 * sqrt((double)w.n_in) * u * mag);
+    if (site_facts[j->site].kind == KIND_ROPE) bound += 8 * u * (double)(row + 1) * top;
+    return bound;
+}
+
+static enum status judge_own(struct finding *f, const struct site_job *j,
+                             const struct record_site *want, const struct record_site *got,
+                             double *value, struct err *e)
+{
+    const size_t n = j->rows * want->cols;
+    double *mag = alloc_array(2 * n, sizeof *mag), *bound = mag + n, top = 0;
+    if (!mag) return fail(e, ST_NOMEM, "no memory for %zu values", n);
+    if (site_compute(j, value, mag)) {
+        for (size_t i = 0; i < n; i++)
+            if (isfinite(value[i])) top = fmax(top, fabs(value[i]));
+        for (size_t i = 0; i < n; i++) bound[i] = bound_of(j, want, i, mag[i], top);
+        f->local = (struct case_result){.nmse_worst_row = NAN};
+        compare_within(&f->local, got->got, value, bound, j->rows, want->cols);
+        f->has_local = true;
+    }
+    free(mag);
+    return ST_OK;
+}
+
+/* Fills the local part of a finding from what the engine had. value: room for the site. */
+static enum status judge_from_inputs(struct finding *f, const struct site_model *m,
+                                     const struct recording *truth, const struct recording *got,
+                                     const struct compare_options *o, double **value, struct err *e)
+{
+    const struct record_site *g = record_find(got, f->site, f->layer);
+    const struct record_site *w = record_find(truth, f->site, f->layer);
+    double *in[SITE_INPUTS] = {NULL};
+    struct site_job j = {.m = m,
+                         .site = f->site,
+                         .layer = f->layer,
+                         .tokens = o->tokens,
+                         .n_tokens = o->n_tokens,
+                         .rows = g->rows,
+                         .precision = o->precision};
+    bool have = true;
+    for (size_t i = 0; i < site_facts[f->site].n_in; i++) {
+        enum site from;
+        uint32_t layer;
+        site_input(f->site, f->layer, m->shape.n_layers, i, &from, &layer);
+        j.in[i] = in[i] =
+            input_of(got, from, layer, needs_all_rows(f->site, i) ? o->n_tokens : g->rows);
+        have = have && in[i];
+    }
+    enum status st = ST_OK;
+    free(*value);
+    *value = alloc_array(o->n_tokens * w->cols, sizeof **value);
+    if (!*value)
+        st = fail(e, ST_NOMEM, "no memory for %zu x %zu values", g->rows, w->cols);
+    else if (have)
+        st = judge_own(f, &j, w, g, *value, e);
+    free_inputs(in);
+    return st;
+}
+
+/* Why: the engine's values are the inputs, what should have come of them is the truth. */
+static void explain(struct locate *l, const struct finding *f, const struct recording *got,
+                    const double *value, const struct compare_options *o)
+{
+    struct recording own;
+    struct err e = {0};
+    const struct record_site *bad = record_find(got, f->site, f->layer);
+    if (bad->rows != o->n_tokens ||
+        record_open(&own, got->n_layers, got->n_heads, o->n_tokens, &e) != ST_OK)
+        return;
+    for (size_t i = 0; i < got->n; i++) {
+        const struct record_site *s = &got->sites[i];
+        const size_t n = s->rows * s->cols;
+        double *x = s->rows == o->n_tokens ? alloc_array(n, sizeof *x) : NULL;
+        if (!x) continue;
+        for (size_t k = 0; k < n; k++) x[k] = s == bad ? value[k] : (double)s->got[k];
+        record_reference(
+            &own,
+            &(struct ref_values){
+                .site = s->site, .layer = s->layer, .value = x, .rows = s->rows, .cols = s->cols});
+        free(x);
+    }
+    struct suspect s = {.m = &l->model,
+                        .site = f->site,
+                        .layer = f->layer,
+                        .tokens = o->tokens,
+                        .n_tokens = o->n_tokens,
+                        .want = &own,
+                        .got = bad,
+                        .precision = o->precision};
+    hypotheses_explain(&s, l->fault.cause, sizeof l->fault.cause, &l->fault.unexplained);
+    record_close(&own);
+}
+
+enum status compare_sites(struct locate *l, struct variant_result *v, const struct recording *truth,
+                          const struct recording *got, const struct compare_options *o,
+                          struct err *e)
+{
+    double *value = NULL;
+    bool explained = false;
+    enum status st = locate_judge(v, truth, got, false, e);
+    for (size_t i = 0; i < v->n && st == ST_OK && l->model.form_a; i++) {
+        struct finding *f = &v->findings[i];
+        st = judge_from_inputs(f, &l->model, truth, got, o, &value, e);
+        if (st != ST_OK || explained || !f->has_local || !f->local.bad) continue;
+        explain(l, f, got, value, o);
+        explained = true;
+    }
+    free(value);
+    return st;
+}
+
+enum status compare_recording(struct locate *l, const struct recording *truth,
+                              const struct recording *got, const struct compare_options *o,
+                              struct err *e)
+{
+    struct variant_result *v = &l->variants[0];
+    v->variant = &compare_variants[o->precision.kv == TYPE_F16];
+    l->n_variants = 1;
+    enum status st = compare_sites(l, v, truth, got, o, e);
+    if (st == ST_OK && v->n == 0) st = fail(e, ST_FORMAT, "no tensor of it is a known site");
+    if (st != ST_OK) return st;
+    v->ran = true;
+    locate_first(v);
+    locate_conclude(l);
+    return ST_OK;
+}
+
+/* ---- two recordings -------------------------------------------------------------------------- */
+
+enum status compare_pair(struct locate *l, const struct recording *a, const struct recording *b,
+                         double share, struct err *e)
+{
+    struct variant_result *v = &l->variants[0];
+    struct recording truth;
+    enum status st = record_open(&truth, a->n_layers, a->n_heads, a->n_tokens, e);
+    v->variant = &compare_variants[0];
+    l->n_variants = 1;
+    for (size_t i = 0; i < a->n && st == ST_OK; i++) {
+        const struct record_site *s = &a->sites[i];
+        const size_t n = s->rows * s->cols;
+        if (s->first_row) continue; /* rows of some tokens only: nothing to align */
+        double *x = alloc_array(2 * n, sizeof *x), sum = 0;
+        if (!x) st = fail(e, ST_NOMEM, "no memory for %zu values", n);
+        for (size_t k = 0; x && k < n; k++) {
+            x[k] = (double)s->got[k];
+            sum += isfinite(x[k]) ? x[k] * x[k] : 0;
+        }
+        for (size_t k = 0; x && k < n; k++) x[n + k] = share * sqrt(sum / (double)n);
+        if (x)
+            record_reference(&truth, &(struct ref_values){.site = s->site,
+                                                          .layer = s->layer,
+                                                          .value = x,
+                                                          .local = x + n,
+                                                          .dev = x + n,
+                                                          .rows = s->rows,
+                                                          .cols = s->cols});
+        free(x);
+    }
+    if (st == ST_OK) st = locate_judge(v, &truth, b, false, e);
+    if (st == ST_OK && v->n == 0) st = fail(e, ST_FORMAT, "the two have no site in common");
+    if (st == ST_OK) {
+        v->ran = true;
+        locate_first(v);
+        locate_conclude(l);
+    }
+    record_close(&truth);
+    return st;
+}

@@ -1,0 +1,46 @@
+/* Judging what came from outside: values of an engine that cannot be fed, against the reference on
+ * a model. The inputs that the engine itself had tell its operations apart. */
+#ifndef LOCATE_COMPARE_H
+#define LOCATE_COMPARE_H
+
+#include "callback_log.h"
+#include "locate.h"
+#include "tracefile.h"
+
+struct compare_options {
+    const int32_t *tokens;
+    size_t n_tokens;
+    struct precision precision; /* that the other side declares */
+    void (*progress)(const char *what, size_t done, size_t total);
+    bool (*cancel)(void);
+};
+
+/* The reference's values with what a conforming engine of the declared precision may differ: for
+ * the exact one the propagated bound, for others the values at that precision, and as bound six
+ * times what that precision moved them (by site, spread like the propagated bound). */
+enum status compare_truth(struct recording *out, const struct site_model *m,
+                          const struct compare_options *o, bool show_hidden, struct err *e);
+
+/* Judges the sites of a recording, from truth (free) and from its own inputs (local). */
+enum status compare_sites(struct locate *l, struct variant_result *v, const struct recording *truth,
+                          const struct recording *got, const struct compare_options *o,
+                          struct err *e);
+
+/* A recording of another engine: from truth (free) and from its own inputs (local). */
+enum status compare_recording(struct locate *l, const struct recording *truth,
+                              const struct recording *got, const struct compare_options *o,
+                              struct err *e);
+
+/* The values that a log shows. */
+enum status compare_log(struct locate *l, const struct recording *truth,
+                        const struct callback_log *log, const struct compare_options *o,
+                        struct err *e);
+
+/* Two recordings without a model: differences of more than share of a site's rms. */
+enum status compare_pair(struct locate *l, const struct recording *a, const struct recording *b,
+                         double share, struct err *e);
+
+/* The one variant of a comparison, by its cache: f32, f16. */
+extern const struct variant compare_variants[2];
+
+#endif

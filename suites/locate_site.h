@@ -1,0 +1,104 @@
+/* One site of a pass computed on its own, from given inputs, in double precision: what a subject
+ * should have made of the values that it had. Also at lower precision, as engines declare it. The
+ * pre-norm form of the architecture llama. */
+#ifndef LOCATE_SITE_H
+#define LOCATE_SITE_H
+
+#include "gguf.h"
+#include "ref.h"
+
+/* KIND_NONE: this file does not compute it. */
+enum site_kind {
+    KIND_NONE,
+    KIND_EMBED,
+    KIND_NORM,
+    KIND_LINEAR,
+    KIND_ROPE,
+    KIND_SCORES,
+    KIND_SOFTMAX,
+    KIND_ATTENTION,
+    KIND_ADD,
+    KIND_ACT
+};
+
+enum { SITE_INPUTS = 3 };
+
+struct site_fact {
+    enum site_kind kind;
+    const char *title;  /* "K projection" */
+    const char *op;     /* row of ops.def: "matvec" */
+    const char *tensor; /* "attn_k": blk.N.attn_k.weight; NULL: none */
+    enum site in[SITE_INPUTS];
+    size_t n_in;
+};
+extern const struct site_fact site_facts[SITE_COUNT];
+const char *site_title(enum site site);
+
+/* As an input: what a layer takes in, RESID_2 of the layer before or EMBD. */
+#define SITE_INPUT SITE_COUNT
+/* The site and layer that input i of a site comes from. */
+void site_input(enum site site, uint32_t layer, uint32_t n_layers, size_t i, enum site *from,
+                uint32_t *from_layer);
+
+/* A model as single operations need it. The container must outlive it. */
+struct site_model {
+    const struct gguf *g;
+    const struct ref_model *ref;
+    struct ref_shape shape;
+    struct ref_hyper hyper;
+    bool form_a; /* the architecture is one of which this file knows the operations */
+};
+struct site_model site_model_of(const struct gguf *g, const struct ref_model *ref);
+
+/* y = scale W x + bias; rows of a fused tensor are taken apart. False: the model has none. */
+struct site_weight {
+    enum tensor_type type;
+    const uint8_t *data;
+    size_t n_in, n_out;
+    const float *bias;
+    double scale;
+    char name[64];
+};
+bool site_weight(const struct site_model *m, enum site site, uint32_t layer, struct site_weight *w);
+/* n values of an f32 vector such as a norm's weight, or NULL. */
+const float *site_vector(const struct site_model *m, const char *role, uint32_t layer,
+                         bool of_layer);
+size_t site_columns(const struct site_model *m, enum site site, size_t n_tokens);
+
+/* What an engine declares: how it rounds the other operand of a product, in what it sums, what its
+ * cache holds. TYPE_ID_END as activations: as types.def says for each weight type. */
+/* SUM_OWN: f16 for products with weights of f16, as of engines with f16 vectors; else SUM_F64. */
+enum site_accumulate { SUM_F64, SUM_F32, SUM_F16, SUM_OWN };
+struct precision {
+    enum tensor_type activations; /* TYPE_F64 = none, TYPE_F32, TYPE_F16, TYPE_ID_END */
+    enum site_accumulate sum;
+    enum tensor_type kv; /* TYPE_F32 or TYPE_F16 */
+};
+extern const struct precision precision_exact;
+
+/* x (rows, n) rounded to what a product with weights of type w gets. */
+void precision_round(const struct precision *p, enum tensor_type w, double *x, size_t rows,
+                     size_t n);
+
+struct site_job {
+    const struct site_model *m;
+    enum site site;
+    uint32_t layer;
+    const int32_t *tokens;         /* (n_tokens) */
+    size_t n_tokens, rows;         /* rows: the last ones of the tokens */
+    const double *in[SITE_INPUTS]; /* (rows, cols of that site); K, V and scores: all tokens */
+    struct precision precision;
+    bool show_hidden; /* SCORES of tokens to come too */
+};
+/* out (rows, cols of the site); mag likewise or NULL: sum of absolute terms of linear sites, else
+ * 0. False when the site cannot be computed here. */
+bool site_compute(const struct site_job *j, double *out, double *mag);
+
+/* Runs a whole pass by site_compute; every result goes to take. False: not an architecture of this
+ * file, or out of memory. */
+struct recording;
+enum status site_forward(const struct site_model *m, const int32_t *tokens, size_t n_tokens,
+                         const struct precision *p, bool show_hidden, struct recording *out,
+                         double *logits, struct err *e);
+
+#endif

@@ -1,0 +1,61 @@
+# What `assay mutants` must know of the build, and its CTest entries: one per class of faults, one
+# per subject without a fault, and one that no class is left out.
+get_property(shaders GLOBAL PROPERTY ASSAY_SHADERS)
+list(JOIN shaders ",\n    " shaders)
+set(embed "")
+if(TARGET assay_embed)
+    set(embed $<TARGET_FILE:assay_embed>)
+endif()
+set(link "${CMAKE_C_COMPILER} ${CMAKE_C_FLAGS} -Wl,-S")
+list(JOIN ZLIB_LIBRARIES " " zlib)
+list(JOIN JANSSON_LINK_LIBRARIES " " jansson)
+list(JOIN CMAKE_DL_LIBS " -l" dl)
+if(dl)
+    set(dl -l${dl})
+endif()
+file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/mutants.json CONTENT "{
+  \"source\": \"${CMAKE_SOURCE_DIR}\",
+  \"link\": \"${link} $<JOIN:$<TARGET_OBJECTS:assay>, >\",
+  \"libraries\": \"$<TARGET_FILE:assay_engine> $<TARGET_FILE:assay_reference> $<TARGET_FILE:assay_spec> ${zlib} ${jansson} ${dl} -lm -pthread\",
+  \"embed\": \"${embed}\",
+  \"shader_dir\": \"${CMAKE_BINARY_DIR}/engine/vulkan/shaders\",
+  \"shaders\": [
+    ${shaders}
+  ]
+}
+")
+
+# A sanitizer would find some of the faults before the suites do.
+if(ASSAY_SANITIZE)
+    return()
+endif()
+
+add_test(NAME mutants.catalogue COMMAND assay mutants --check)
+set_tests_properties(mutants.catalogue PROPERTIES LABELS "quick;full;mutants" TIMEOUT 60)
+
+file(GLOB mutant_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/suites/mutants/*.txt)
+list(FILTER mutant_files EXCLUDE REGEX "omitted")
+set(classes "")
+set(subjects "")
+foreach(file ${mutant_files})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(STRINGS ${file} heads REGEX "^[A-E][0-9]+ ")
+    list(TRANSFORM heads REPLACE " .*" "")
+    list(APPEND classes ${heads})
+    file(STRINGS ${file} kills REGEX "^ +kills ")
+    list(TRANSFORM kills REPLACE "^ +kills [^ ]+ ([^ ]+).*" "\\1")
+    list(APPEND subjects ${kills})
+endforeach()
+list(REMOVE_DUPLICATES classes)
+list(REMOVE_DUPLICATES subjects)
+foreach(class ${classes})
+    add_test(NAME mutants.${class} COMMAND assay mutants ${class} --json ${REPORT_DIR}/parts/mutants.${class}.json)
+    set_tests_properties(mutants.${class} PROPERTIES LABELS "full;mutants" SKIP_RETURN_CODE 77
+        TIMEOUT 300 FIXTURES_REQUIRED report)
+endforeach()
+foreach(subject ${subjects})
+    if(NOT subject MATCHES "vulkan") # its shaders are compiled by the build's own command
+        add_test(NAME mutants.control.${subject} COMMAND assay mutants --control ${subject})
+        set_tests_properties(mutants.control.${subject} PROPERTIES LABELS "full;mutants" TIMEOUT 300)
+    endif()
+endforeach()

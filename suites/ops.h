@@ -1,0 +1,57 @@
+/* Rows of cases.def and the functions that run them. */
+#ifndef OPS_H
+#define OPS_H
+
+#include "inputs.h"
+#include "rig.h"
+
+enum rope_scaling { SCALING_none, SCALING_linear, SCALING_yarn, SCALING_llama3, SCALING_factors };
+
+/* Which types a row is for: ALL of them, one of each FAMILY of layouts, the PLAIN ones. */
+enum row_types { TYPES_ALL, TYPES_FAMILY, TYPES_PLAIN };
+
+/* How the cells of a cache lie. */
+enum cell_layout {
+    CELLS_dense, /* cell c holds position c: as the engine's own cache */
+    CELLS_holes, /* shuffled, with empty cells and cells of later positions between */
+    CELLS_blind, /* as holes, and the first queries see nothing */
+};
+/* What the scores of a query are like. */
+enum score_kind {
+    SCORES_gauss,
+    SCORES_rising,  /* they grow with the cell: a running maximum changes in every tile */
+    SCORES_falling, /* the first cell is the largest */
+    SCORES_huge,    /* up to +-5e4 */
+    SCORES_equal,   /* all the same */
+};
+
+struct op_row {
+    enum op op;
+    uint32_t rows, n, cols;             /* n in blocks unless in_values */
+    uint32_t heads, kv_heads, head_dim; /* attention, rope */
+    uint32_t past, n_dims;
+    enum rope_pairing pairing;
+    enum rope_scaling scaling;
+    bool mixed; /* values are f16 where keys are f32, and the other way round */
+    enum cell_layout cells;
+    enum score_kind scores;
+    enum input_kind input;
+    enum weight_kind weights;
+    enum row_types types;
+    float base, eps;
+    bool in_values, quick; /* in_values: n counts values, whatever the type */
+    const char *shape;
+};
+
+void run_matmul(struct test *t, const struct test_case *c);
+void run_lookup(struct test *t, const struct test_case *c);
+void run_rows(struct test *t, const struct test_case *c);
+void run_rope(struct test *t, const struct test_case *c);
+void run_attention(struct test *t, const struct test_case *c);
+void run_kv_write(struct test *t, const struct test_case *c);
+void run_flat(struct test *t, const struct test_case *c);
+
+/* n f32 values as doubles, test memory. */
+double *widen(struct test *t, const float *x, size_t n);
+
+#endif

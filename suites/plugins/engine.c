@@ -1,0 +1,89 @@
+/* An example of a plug-in that evaluates whole prompts, shows its sites and takes values in their
+ * place: Assay's own engine on the CPU, behind the interface.
+ *
+ * The environment variable ENGINE_FAULT changes it, for the tests of the harness: "unfed": it does
+ * not take values; "gate": also doubles the gate of layer 2 in what it shows. */
+#include "assay_subject.h"
+#include "backend.h"
+#include "engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct err last;
+
+/* Between the engine's probe and the caller's. */
+struct relay {
+    const struct assay_probe *to;
+    bool feeds, doubles;
+    float *copy;
+};
+
+static bool relay_want(void *ctx, enum site site, uint32_t layer)
+{
+    const struct relay *r = ctx;
+    return r->to->want(r->to->ctx, site_table[site].name, layer) != 0;
+}
+
+static void relay_take(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
+                       size_t cols)
+{
+    struct relay *r = ctx;
+    if (r->doubles && site == SITE_GATE && layer == 2) {
+        free(r->copy);
+        r->copy = malloc(rows * cols * sizeof *r->copy);
+        for (size_t i = 0; r->copy && i < rows * cols; i++) r->copy[i] = 2 * values[i];
+        if (r->copy) values = r->copy;
+    }
+    r->to->take(r->to->ctx, site_table[site].name, layer, values, rows, cols);
+}
+
+static const float *relay_give(void *ctx, enum site site, uint32_t layer, size_t rows, size_t cols)
+{
+    const struct relay *r = ctx;
+    return r->to->give(r->to->ctx, site_table[site].name, layer, rows, cols);
+}
+
+static int engine_plugin_eval(void *ctx, const char *path, const int32_t *tokens, uint64_t n,
+                              uint64_t n_vocab, float *logits, const struct assay_probe *probe)
+{
+    const char *fault = getenv("ENGINE_FAULT");
+    struct relay r = {.to = probe, .feeds = !fault, .doubles = fault && strcmp(fault, "gate") == 0};
+    const struct engine_probe tap = {
+        .ctx = &r, .want = relay_want, .take = relay_take, .give = r.feeds ? relay_give : NULL};
+    const struct engine_session_options o = {.n_ctx = n, .n_batch = n, .probe = &tap};
+    struct engine_model *m = NULL;
+    struct engine_session *s = NULL;
+    struct backend *b = NULL;
+    (void)ctx;
+    last = (struct err){0};
+    enum status st = engine_model_open(&m, path, &last);
+    if (st == ST_OK) st = backend_open(&b, "cpu", NULL, &last);
+    if (st == ST_OK) st = engine_session_open(&s, m, b, &o, &last);
+    if (st == ST_OK) st = engine_eval(s, tokens, n, true, &last);
+    for (size_t i = 0; i < n && st == ST_OK; i++)
+        memcpy(logits + i * n_vocab, engine_logits(s, i), n_vocab * sizeof *logits);
+    engine_session_close(s);
+    if (b) backend_close(b);
+    engine_model_close(m);
+    free(r.copy);
+    return st == ST_OK ? ASSAY_OK : st == ST_UNSUPPORTED ? ASSAY_UNSUPPORTED : ASSAY_FAILED;
+}
+
+static const char *engine_plugin_error(void *ctx)
+{
+    (void)ctx;
+    return *last.text ? last.text : NULL;
+}
+
+__attribute__((visibility("default"))) const struct assay_subject *assay_subject(uint32_t abi)
+{
+    static struct assay_subject subject = {
+        .abi = ASSAY_SUBJECT_ABI,
+        .name = "Assay's engine on the CPU",
+        .error = engine_plugin_error,
+        .eval = engine_plugin_eval,
+    };
+    subject.flags = getenv("ENGINE_FAULT") ? 0 : ASSAY_GIVES;
+    return abi == ASSAY_SUBJECT_ABI ? &subject : NULL;
+}

@@ -1,0 +1,261 @@
+/* Judging one model in one tensor type; see qualify.h. */
+#include "qualify.h"
+#include "source.h"
+#include "subject.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what the reference says ------------------------------------------------------------- */
+
+struct layer_stats {
+    struct report_layer *layers;
+    size_t n;
+};
+
+static bool want_residual(void *ctx, enum site site, uint32_t layer)
+{
+    (void)ctx, (void)layer;
+    return site == SITE_RESID_2;
+}
+
+static void take_residual(void *ctx, const struct ref_values *v)
+{
+    struct layer_stats *s = ctx;
+    size_t n = v->rows * v->cols;
+    double sum = 0, squares = 0, top = 0;
+    struct report_layer *l = &s->layers[s->n++];
+    *l = (struct report_layer){.layer = v->layer, .site = site_table[v->site].name};
+    for (size_t i = 0; i < n; i++) {
+        sum += v->value[i];
+        squares += v->value[i] * v->value[i];
+        top = fmax(top, fabs(v->value[i]));
+        l->nonfinite += isfinite(v->value[i]) ? 0 : 1;
+    }
+    l->mean = sum / (double)n;
+    l->rms = sqrt(squares / (double)n);
+    l->max_abs = top;
+}
+
+static void count_bytes(struct qualify_row *row, const struct gguf *g)
+{
+    double weights = 0, bits = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct gguf_tensor *t = &g->tensors[i];
+        row->bytes += t->bytes;
+        if (t->n_dims < 2) continue;
+        weights += (double)t->n_elems;
+        bits += 8 * (double)t->bytes;
+    }
+    row->bits_per_weight = weights > 0 ? bits / weights : 0;
+}
+
+/* The largest logits of a position, in order; equal ones by lowest id. */
+static void find_top(struct qualify_row *row, const double *logits, size_t n,
+                     const struct engine_model *m)
+{
+    row->n_top = n < QUALIFY_TOP ? n : QUALIFY_TOP;
+    for (size_t k = 0; k < row->n_top; k++) {
+        size_t best = n;
+        for (size_t i = 0; i < n; i++) {
+            bool taken = false;
+            for (size_t j = 0; j < k; j++) taken = taken || (size_t)row->top[j].id == i;
+            if (!taken && (best == n || logits[i] > logits[best])) best = i;
+        }
+        size_t len = 0;
+        const char *text =
+            engine_tokenizer(m) ? token_text(engine_tokenizer(m), (int32_t)best, &len) : "";
+        snprintf(row->top_text[k], QUALIFY_TEXT, "%.*s", (int)(len < QUALIFY_TEXT ? len : 0), text);
+        row->top[k] = (struct report_top){(int32_t)best, row->top_text[k], logits[best]};
+    }
+    row->margin = row->n_top > 1 ? row->top[0].logit - row->top[1].logit : 0;
+}
+
+/* The second verdict: the type against the master, by the reference on both. */
+static void measure_effect(struct qualify_row *row, const struct qualify *q, const double *logits,
+                           size_t n_vocab)
+{
+    const struct prompt_set *p = q->prompts;
+    size_t at = 0;
+    row->prompts = p->n;
+    row->kl_mean = row->kl_max = NAN;
+    if (!q->master) return;
+    row->kl_mean = row->kl_max = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        for (size_t k = 0; k < p->lengths[i]; k++, at++) {
+            double kl = kl_of_logits(q->master + at * n_vocab, logits + at * n_vocab, n_vocab);
+            row->kl_mean += kl / (double)p->n_tokens;
+            row->kl_max = fmax(row->kl_max, kl);
+        }
+        const double *last = logits + (at - 1) * n_vocab, *master = q->master + (at - 1) * n_vocab;
+        row->same_top += ref_argmax(last, n_vocab) == ref_argmax(master, n_vocab);
+    }
+}
+
+/* ---- conformance ------------------------------------------------------------------------- */
+
+static enum status run_subject(struct qualify_subject *s, struct engine_model *m,
+                               const struct expected *x, const struct qualify *q, struct err *e)
+{
+    const struct subject *subject;
+    enum status st = subject_open(&subject, s->name, e);
+    if (st == ST_OK && !subject->backend)
+        st = fail(e, ST_UNSUPPORTED, "%s does not evaluate models", s->name);
+    size_t longest = q->prompts->longest;
+    struct engine_session_options o = {.n_ctx = longest, .n_batch = longest < 512 ? longest : 512};
+    struct engine_session *session = NULL;
+    if (st == ST_OK) st = engine_session_open(&session, m, subject->backend, &o, e);
+    if (st == ST_OK) st = judge_session(&s->judged, session, x, JUDGE_AT_ONCE, e);
+    engine_session_close(session);
+    return st;
+}
+
+static void judge_subject(struct qualify_subject *s, struct engine_model *m,
+                          const struct expected *x, const struct qualify *q)
+{
+    struct err e = {0};
+    enum status st = run_subject(s, m, x, q, &e);
+    s->verdict = VERDICT_NOT_RUN;
+    if (st == ST_OK) {
+        s->verdict = s->judged.worst;
+        s->status = s->judged.r.status;
+        return;
+    }
+    s->status = st == ST_NO_DEVICE || st == ST_UNSUPPORTED ? CASE_SKIP : CASE_FAIL;
+    snprintf(s->reason, sizeof s->reason, "%.255s", e.text);
+}
+
+static const char *const all_subjects[] = {"cpu", "vulkan", "cuda"};
+
+/* The simulator is a test instrument: it takes part when asked for by name. */
+static bool subject_at(const struct qualify *q, size_t i, char *name, size_t cap)
+{
+    if (q->subjects) return subject_name_at(q->subjects, i, name, cap) != NULL;
+    if (i >= sizeof all_subjects / sizeof *all_subjects) return false;
+    snprintf(name, cap, "%s", all_subjects[i]);
+    return true;
+}
+
+enum status qualify_evaluate(struct qualify_row *row, const struct qualify *q, const char *type,
+                             struct gguf *g, struct err *e)
+{
+    const struct prompt_set *p = q->prompts;
+    struct engine_model *m = NULL;
+    struct ref_model *ref = NULL;
+    struct expected x = {0};
+    struct layer_stats stats = {0};
+    *row = (struct qualify_row){.kl_mean = NAN};
+    snprintf(row->type, sizeof row->type, "%s", type);
+    enum status st = engine_model_from_gguf(&m, g, e);
+    if (st == ST_OK) st = source_open(&ref, g, e);
+    if (st == ST_OK) {
+        stats.layers = alloc_array(ref_model_shape(ref).n_layers, sizeof *stats.layers);
+        struct ref_forward probe = {.ctx = &stats,
+                                    .want = want_residual,
+                                    .take = take_residual,
+                                    .n_ctx = (uint32_t)p->longest};
+        st = stats.layers ? expected_make(&x, ref, p->tokens, p->lengths, p->n, TYPE_F32, &probe, e)
+                          : fail(e, ST_NOMEM, "no memory for layer statistics");
+    }
+    if (st == ST_OK) {
+        count_bytes(row, g);
+        find_top(row, x.logits + (p->lengths[0] - 1) * x.n_vocab, x.n_vocab, m);
+        measure_effect(row, q, x.logits, x.n_vocab);
+        while (row->n_subjects < QUALIFY_SUBJECTS &&
+               subject_at(q, row->n_subjects, row->subjects[row->n_subjects].name,
+                          sizeof row->subjects->name))
+            judge_subject(&row->subjects[row->n_subjects++], m, &x, q);
+        expected_free(&x);
+    }
+    row->layers = stats.layers;
+    row->n_layers = stats.n;
+    ref_model_close(ref);
+    engine_model_close(m);
+    return st;
+}
+
+void qualify_row_free(struct qualify_row *row)
+{
+    free(row->layers);
+    row->layers = NULL;
+}
+
+enum status qualify_master(double **out, const struct prompt_set *p, const struct gguf *g,
+                           struct err *e)
+{
+    struct ref_model *ref = NULL;
+    struct ref_err why = {{0}, false};
+    enum status st = source_open(&ref, g, e);
+    if (st != ST_OK) return st;
+    *out = alloc_array(p->n_tokens * ref_model_shape(ref).n_vocab, sizeof **out);
+    struct ref_forward f = {.n_ctx = (uint32_t)p->longest,
+                            .tokens = p->tokens,
+                            .lengths = p->lengths,
+                            .n_seqs = p->n,
+                            .k_type = TYPE_F32,
+                            .v_type = TYPE_F32};
+    if (!*out)
+        st = fail(e, ST_NOMEM, "no memory for %zu logits", p->n_tokens);
+    else if (!ref_forward(ref, &f, *out, NULL, &why))
+        st = fail(e, ST_RANGE, "%s", why.text);
+    if (st != ST_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    ref_model_close(ref);
+    return st;
+}
+
+/* ---- the report -------------------------------------------------------------------------- */
+
+void qualify_report(struct report *r, const struct qualify_row *row, const char *path)
+{
+    const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    char shape[64];
+    snprintf(shape, sizeof shape, "%.*s", (int)strcspn(base, "."), base);
+    struct report_verdict v[QUALIFY_SUBJECTS];
+    for (size_t i = 0; i < row->n_subjects; i++) {
+        const struct qualify_subject *s = &row->subjects[i];
+        v[i] = (struct report_verdict){.subject = s->name,
+                                       .status = case_status_name(s->status),
+                                       .verdict = verdict_name(s->verdict),
+                                       .reason = *s->reason ? s->reason : NULL,
+                                       .used = s->judged.r.used,
+                                       .top_id = (int32_t)s->judged.first.got};
+    }
+    struct report_type t = {.type = row->type,
+                            .bits_per_weight = row->bits_per_weight,
+                            .bytes = row->bytes,
+                            .top = row->top,
+                            .n_top = row->n_top,
+                            .margin = row->margin,
+                            .kl_mean = row->kl_mean,
+                            .kl_max = row->kl_max,
+                            .same_top = row->same_top,
+                            .prompts = row->prompts,
+                            .subjects = v,
+                            .n_subjects = row->n_subjects,
+                            .layers = row->layers,
+                            .n_layers = row->n_layers};
+    report_type_add(r, &t);
+    for (size_t i = 0; i < row->n_subjects; i++) {
+        const struct qualify_subject *s = &row->subjects[i];
+        struct case_result res = s->judged.r;
+        struct test_case c = {.suite = "qualify",
+                              .op = "logits",
+                              .type = row->type,
+                              .shape = shape,
+                              .subject = s->name};
+        res.status = s->status;
+        if (s->verdict == VERDICT_NOT_RUN)
+            res = (struct case_result){.status = s->status, .nmse_worst_row = NAN};
+        snprintf(res.message, sizeof res.message, "%s", s->reason);
+        char rerun[4400];
+        snprintf(rerun, sizeof rerun, "assay qualify '%s' --types %s --subjects %s", path,
+                 row->type, s->name);
+        report_case(r, &c, &res, 0, rerun);
+    }
+    report_checkpoint(r);
+}
