@@ -288,7 +288,7 @@ static void increment(json_t *object, const char *key, json_int_t by)
 
 static json_t *coverage_cell(json_t *coverage, json_t *index, const char *const key[4])
 {
-    char name[512];
+    char name[CASE_NAME];
     snprintf(name, sizeof name, "%s/%s/%s/%s", key[0] ? key[0] : "", key[1] ? key[1] : "",
              key[2] ? key[2] : "", key[3] ? key[3] : "");
     json_t *fixed = text(name), *cell = json_object_get(index, json_string_value(fixed));
@@ -346,7 +346,7 @@ bool status_is_bad(const char *status)
 void report_case(struct report *r, const struct test_case *c, const struct case_result *res,
                  uint64_t seed, const char *rerun)
 {
-    char name[256], hex[24];
+    char name[CASE_NAME], hex[24];
     case_name(c, name, sizeof name);
     snprintf(hex, sizeof hex, "%#llx", (unsigned long long)seed);
     json_t *j = json_object();

@@ -195,7 +195,7 @@ static void add_subject(struct case_list *l, const char *subject)
 
 void suite_bits(struct case_list *l)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     if (!l->options->subjects) add_subject(l, "reference");
     for (size_t s = 0; subject_name_at(l->options->subjects, s, name, sizeof name); s++)
         add_subject(l, case_text(l, "%s", name));

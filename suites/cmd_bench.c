@@ -4,6 +4,7 @@
 #include "engine.h"
 #include "gguf.h"
 #include "report.h"
+#include "subject.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -251,7 +252,7 @@ static int run_subjects(const struct args *a, struct engine_model *m, struct rep
     const uint64_t bytes = bytes_per_token(engine_model_gguf(m));
     int code = EXIT_NOTHING;
     for (const char *s = a->subjects; *s;) {
-        char subject[48];
+        char subject[SUBJECT_NAME];
         const size_t n = strcspn(s, ",");
         struct err e = {0};
         struct figures f = {0};

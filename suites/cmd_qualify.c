@@ -377,7 +377,7 @@ static void print_footer(const struct run *r, const char *path)
 
 static int check(const struct args *a, struct run *r, struct err *e)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     for (size_t i = 0; a->subjects && subject_name_at(a->subjects, i, name, sizeof name); i++)
         if (!subject_known(name))
             return cmd_usage("qualify", "unknown subject '%s' (known: %s)", name, subject_names());

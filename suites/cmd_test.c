@@ -103,14 +103,14 @@ static int parse(int argc, char **argv, struct test_args *a)
 
 static void print_list(const struct case_list *l)
 {
-    char name[256];
+    char name[CASE_NAME];
     for (size_t i = 0; i < l->n; i++) puts(case_name(&l->cases[i], name, sizeof name));
 }
 
 /* Every part of the list must be a subject that exists; a device is looked for when it is used. */
 static int check_subjects(const char *list)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     for (size_t i = 0; list && subject_name_at(list, i, name, sizeof name); i++)
         if (!subject_known(name))
             return cmd_usage("test", "unknown subject '%s' (known: %s)", name, subject_names());

@@ -131,7 +131,7 @@ static void add_type(struct case_list *l, const struct type_spec *type, const ch
 
 void suite_decode(struct case_list *l)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     for (size_t s = 0;; s++) {
         /* The reference comes first: its decoders are judged by the golden files alone. */
         const char *subject = "reference";

@@ -311,7 +311,7 @@ void suite_determinism(struct case_list *l)
     static const struct {
         const char *type, *file;
     } models[] = {{"f32", "llama-plain"}, {"q4_K", "micro-q4_K"}, {"q8_0", "micro-q8_0"}};
-    char name[64];
+    char name[SUBJECT_NAME];
     for (size_t s = 0; subject_name_at(l->options->subjects, s, name, sizeof name); s++) {
         const char *subject = case_text(l, "%s", name);
         if (strcmp(subject, "reference") == 0) continue;

@@ -80,7 +80,7 @@ static void run_far(struct test *t, const struct test_case *c)
 
 void suite_far(struct case_list *l)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     for (size_t i = 0; subject_name_at(l->options->subjects, i, name, sizeof name); i++) {
         struct test_case c = {.suite = "far",
                               .op = "get_rows",

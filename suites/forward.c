@@ -140,7 +140,7 @@ static int other_models(const struct dirent *d)
 
 void suite_forward(struct case_list *l)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     struct dirent **names;
     const char *dir = case_text(l, "%s/forward", l->options->vectors);
     int n = scandir(dir, &names, other_models, alphasort);

@@ -43,7 +43,8 @@ struct case_list {
     const struct test_options *options;
 };
 void case_add(struct case_list *l, const struct test_case *c);
-/* suite.op.type.shape.subject; returns out. */
+/* suite.op.type.shape.subject; returns out. CASE_NAME holds any, a plug-in's path included. */
+enum { CASE_NAME = 4096 + 512 };
 const char *case_name(const struct test_case *c, char *out, size_t cap);
 const char *case_text(struct case_list *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -408,7 +408,7 @@ static void add(struct case_list *l, const char *op, const char *type, const cha
 void suite_locate(struct case_list *l)
 {
     static const char *const types[] = {"f16", "Q4_K_M"};
-    char name[64];
+    char name[SUBJECT_NAME];
     for (size_t s = 0; subject_name_at(l->options->subjects, s, name, sizeof name); s++)
         for (size_t i = 0; i < 2; i++)
             if (strcmp(name, "reference") != 0)

@@ -161,7 +161,7 @@ static void add_row(struct case_list *l, const struct op_row *row, const char *s
 
 void suite_ops(struct case_list *l)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     for (size_t s = 0; subject_name_at(l->options->subjects, s, name, sizeof name); s++) {
         const char *subject = case_text(l, "%s", name);
         if (strcmp(subject, "reference") == 0) continue; /* it is the judge here */

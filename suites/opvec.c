@@ -468,7 +468,7 @@ static void run_case(struct test *t, const struct test_case *c)
 
 static bool asked(const struct case_list *l, const char *subject)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     for (size_t i = 0; l->options->subjects; i++) {
         if (!subject_name_at(l->options->subjects, i, name, sizeof name)) return false;
         if (strcmp(name, subject) == 0) return true;

@@ -423,7 +423,7 @@ static void add_subject(struct case_list *l, const char *subject)
 /* Unless told otherwise, the reference and the CPU: the streams are long. */
 void suite_peers(struct case_list *l)
 {
-    char name[64];
+    char name[SUBJECT_NAME];
     const char *subjects = l->options->subjects ? l->options->subjects : "reference,cpu";
     add(l, "facts", NULL, NULL, NULL, run_facts);
     for (size_t i = 0; subject_name_at(subjects, i, name, sizeof name); i++)

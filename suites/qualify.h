@@ -7,12 +7,13 @@
 #include "judge.h"
 #include "prompts.h"
 #include "report.h"
+#include "subject.h"
 
 enum { QUALIFY_TOP = 5, QUALIFY_SUBJECTS = 12, QUALIFY_TEXT = 64 };
 
 /* Verdict on one subject. */
 struct qualify_subject {
-    char name[48];
+    char name[SUBJECT_NAME];
     struct judged judged; /* meaningless when not run */
     enum verdict verdict;
     enum case_status status;

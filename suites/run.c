@@ -73,7 +73,7 @@ static bool matches(const char *name, const char *pattern)
 
 static bool wanted(const struct test_case *c, const struct run_options *o)
 {
-    char name[256];
+    char name[CASE_NAME];
     case_name(c, name, sizeof name);
     if ((o->test.quick_only && !c->quick) || (o->rest_only && c->quick)) return false;
     if (o->test.subjects && !c->subject) return false;
@@ -256,7 +256,7 @@ static void print_result(const char *name, const struct case_result *r, const ch
 
 static struct case_result run_case(const struct test_case *c, const struct run_options *o)
 {
-    char name[256];
+    char name[CASE_NAME];
     struct test t = {.options = &o->test,
                      .seed = case_seed(case_name(c, name, sizeof name), o->test.seed)};
     t.result.nmse_worst_row = NAN;
@@ -362,7 +362,7 @@ struct run_state {
 static void take_result(struct run_state *s, size_t i, const struct case_result *r)
 {
     const struct test_case *c = &s->l->cases[i];
-    char name[256], rerun[400];
+    char name[CASE_NAME], rerun[CASE_NAME + 64];
     case_name(c, name, sizeof name);
     snprintf(rerun, sizeof rerun, "assay test '%s' --seed %llu", name,
              (unsigned long long)s->o->test.seed);

@@ -53,6 +53,9 @@ const char *subject_names(void);
 enum status subject_decode(const struct subject *s, enum tensor_type t, const uint8_t *blocks,
                            size_t n, float *out, struct err *e);
 
+/* Holds any subject's name: "plugin:" and a path as long as the system allows. */
+enum { SUBJECT_NAME = 4096 + 16 };
+
 /* Names of the subjects that a run covers: the comma list, or all known to this build when NULL;
  * i-th name, NULL past the last. */
 const char *subject_name_at(const char *list, size_t i, char *buf, size_t cap);
