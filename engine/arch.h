@@ -9,15 +9,15 @@
 
 /* Device memory of a batch, n_batch tokens wide. */
 struct scratch {
-    struct view x;               /* (n_tokens, n_embd): the residual stream */
-    struct view norm, proj;      /* (n_tokens, n_embd) */
-    struct view q, attn;         /* (n_tokens, n_heads, head_dim) */
-    struct view k, v;            /* (n_tokens, n_kv_heads, head_dim) */
-    struct view gate, up;        /* (n_tokens, n_ff) */
-    struct view ids, pos, cells; /* (n_tokens) i32 */
-    struct view rope;            /* (n_tokens, n_dims/2, 2) */
-    struct view logits;          /* (LOGIT_ROWS, n_vocab) */
-    struct view probs;           /* (n_tokens, n_heads, n_cells): absent until first needed */
+    struct view x;                      /* (n_tokens, n_embd): the residual stream */
+    struct view norm, proj;             /* (n_tokens, n_embd) */
+    struct view q, attn;                /* (n_tokens, n_heads, head_dim) */
+    struct view k, v;                   /* (n_tokens, n_kv_heads, head_dim) */
+    struct view gate, up;               /* (n_tokens, n_ff) */
+    struct view ids, pos, first, cells; /* (n_tokens) i32 */
+    struct view rope;                   /* (n_tokens, n_dims/2, 2) */
+    struct view logits;                 /* (LOGIT_ROWS, n_vocab) */
+    struct view probs; /* (n_tokens, n_heads, n_cells): absent until first needed */
 };
 
 enum { LOGIT_ROWS = 32, MATVEC_COLS = 8 };

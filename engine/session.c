@@ -12,9 +12,9 @@ struct engine_session {
     struct pass pass;
     struct dbuf **buffers; /* of scratch, for release */
     uint32_t n_buffers;
-    int32_t *pos, *cells; /* (n_batch), host */
-    float *angles;        /* (n_batch, n_dims/2, 2), host */
-    float *logits;        /* (cap_logits, n_vocab), host */
+    int32_t *pos, *first, *cells; /* (n_batch), host; first: zeros */
+    float *angles;                /* (n_batch, n_dims/2, 2), host */
+    float *logits;                /* (cap_logits, n_vocab), host */
     size_t cap_logits, n_logits;
 };
 
@@ -116,6 +116,7 @@ static enum status alloc_scratch(struct engine_session *s, struct err *e)
         {&at->up, n, h->n_ff},
         {&at->ids, n, 1},
         {&at->pos, n, 1},
+        {&at->first, n, 1},
         {&at->cells, n, 1},
         {&at->rope, n, h->rope.n_dims},
         {&at->logits, n < LOGIT_ROWS ? n : LOGIT_ROWS, h->n_vocab},
@@ -123,11 +124,12 @@ static enum status alloc_scratch(struct engine_session *s, struct err *e)
     _Static_assert(sizeof want / sizeof *want <= MAX_BUFFERS, "every buffer needs its entry");
     s->buffers = arena_alloc(&s->arena, MAX_BUFFERS, sizeof *s->buffers);
     s->pos = arena_alloc(&s->arena, n, sizeof *s->pos);
+    s->first = arena_alloc(&s->arena, n, sizeof *s->first);
     s->cells = arena_alloc(&s->arena, n, sizeof *s->cells);
     s->angles = arena_alloc(&s->arena, n * h->rope.n_dims, sizeof *s->angles);
     s->logits = alloc_array(h->n_vocab, sizeof *s->logits);
     s->cap_logits = 1;
-    if (!s->buffers || !s->pos || !s->cells || !s->angles || !s->logits)
+    if (!s->buffers || !s->pos || !s->first || !s->cells || !s->angles || !s->logits)
         return fail(e, ST_NOMEM, "out of memory for batches of %zu tokens", n);
     for (size_t i = 0; i < sizeof want / sizeof *want; i++)
         TRY(scratch_rows(s, want[i].view, want[i].rows, want[i].cols, e));
@@ -253,6 +255,7 @@ static enum status eval_batch(struct engine_session *s, const int32_t *tokens, u
     rope_table_fill(&s->rope, s->pos, n, s->angles);
     TRY(p->ops->upload(p->be, p->at.ids, tokens, n * sizeof *tokens, e));
     TRY(p->ops->upload(p->be, p->at.pos, s->pos, n * sizeof *s->pos, e));
+    TRY(p->ops->upload(p->be, p->at.first, s->first, n * sizeof *s->first, e));
     TRY(p->ops->upload(p->be, p->at.cells, s->cells, n * sizeof *s->cells, e));
     TRY(p->ops->upload(p->be, p->at.rope, s->angles,
                        (size_t)n * s->rope.n_pairs * 2 * sizeof *s->angles, e));

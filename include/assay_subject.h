@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define ASSAY_SUBJECT_ABI 1u
+#define ASSAY_SUBJECT_ABI 2u
 
 enum { ASSAY_OK = 0, ASSAY_FAILED = 1, ASSAY_UNSUPPORTED = 2 };
 
@@ -37,11 +37,12 @@ struct assay_get_rows {
     uint32_t n;
 };
 
-/* out = x / sqrt(mean(x^2) + eps) * w, per row of n. out may be x. */
-struct assay_rms_norm {
-    const float *x, *w;
+/* Per row of n, out may be x. rms_norm: out = x / sqrt(mean(x^2) + eps) * w. layer_norm: out = (x -
+ * mean) / sqrt(var + eps) * w + b; b may be NULL. Row r takes row r % w_rows of w and b. */
+struct assay_norm {
+    const float *x, *w, *b;
     float *out;
-    uint32_t rows, n;
+    uint32_t rows, n, w_rows;
     float eps;
 };
 
@@ -53,15 +54,27 @@ struct assay_matmul {
     uint32_t n_cols;
 };
 
-/* Rotates the first n_dims of each head of x (n_tokens, n_heads, head_dim) in place. table
+/* out (n_tokens, n_used, n_out) = W[ids[t][s]] x (+ bias[ids[t][s]]). w: n_experts matrices of n_out
+ * rows, one after the other; bias (n_experts, n_out) or NULL. x (n_tokens, n_in), or (n_tokens,
+ * n_used, n_in) if x_per_slot. */
+struct assay_matmul_id {
+    struct assay_weight w;
+    const float *x;
+    const int32_t *ids;
+    const float *bias;
+    float *out;
+    uint32_t n_tokens, n_used, n_experts, x_per_slot;
+};
+
+/* Rotates n_dims from `first` on of each head of x (n_tokens, n_heads, head_dim) in place. table
  * (n_tokens, n_dims/2, 2): cos, sin. neox: pairs (p, p + n_dims/2), else (2p, 2p + 1). */
 struct assay_rope {
     float *x;
     const float *table;
-    uint32_t n_tokens, n_heads, head_dim, n_dims, neox;
+    uint32_t n_tokens, n_heads, head_dim, n_dims, neox, first;
 };
 
-/* cache row cells[t] = src row t, rounded to type (0 or 1: F32, F16). */
+/* cache row cells[t] = src row t, rounded to type (F32, F16, BF16, Q8_0, Q4_0, Q5_1, IQ4_NL). */
 struct assay_kv_write {
     const float *src;
     const int32_t *cells;
@@ -69,28 +82,74 @@ struct assay_kv_write {
     uint32_t n_tokens, row, type;
 };
 
-/* q (n_tokens, n_heads, head_dim); k, v (n_cells, n_kv_heads, head_dim) of their types. Query t
- * sees cell c iff 0 <= cell_pos[c] <= pos[t]. Head h reads KV head h / (n_heads / n_kv_heads).
- * attention: out = softmax(scale q k) v. attn_scores: probs (n_tokens, n_heads, n_cells), hidden
- * cells -inf. attn_mix: out = probs v. What an operation does not use is NULL. */
+/* q (n_tokens, n_heads, head_dim); k (n_cells, n_kv_heads, head_dim), v (n_cells, n_kv_heads,
+ * value_dim) of their types. Query t sees cell c iff first[t] <= cell_pos[c] <= pos[t]. Head h reads
+ * KV head h / (n_heads / n_kv_heads). Scores are scale q k, or softcap tanh(scale q k / softcap) if
+ * softcap is not 0. sinks (n_heads) or NULL: one more score of each head, whose weight goes nowhere.
+ * attention: out (n_tokens, n_heads, value_dim) = softmax(scores) v. attn_scores: probs (n_tokens,
+ * n_heads, n_cells) = scores without sinks, hidden cells -inf. attn_mix: out = probs v. What an
+ * operation does not use is NULL. */
 struct assay_attention {
     const float *q;
     const void *k, *v;
-    const int32_t *pos, *cell_pos;
+    const int32_t *pos, *first, *cell_pos;
+    const float *sinks;
     float *probs, *out;
-    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_cells, k_type, v_type;
-    float scale;
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, value_dim, n_cells, k_type, v_type;
+    float scale, softcap;
 };
 
-/* softmax: out (rows, n), -inf gives 0. argmax: out (rows) i32, the lowest index of the largest. */
+/* out (rows, n); -inf gives 0. sinks (n_sinks) or NULL: row r has one more score, sinks[r % n_sinks],
+ * in its sum. */
+struct assay_softmax {
+    const float *x, *sinks;
+    float *out;
+    uint32_t rows, n, n_sinks;
+};
+
+/* argmax: out (rows) i32, the lowest index of the largest. */
 struct assay_rows {
     const float *x;
     void *out;
     uint32_t rows, n;
 };
 
-/* silu, gelu (tanh form): of a. silu_mul, gelu_mul: f(a) b. add: a + b. scale: factor a. n values;
- * out may be a or b. */
+/* out (rows, n): row r of x times factors[r]. */
+struct assay_scale_rows {
+    const float *x, *factors;
+    float *out;
+    uint32_t rows, n;
+};
+
+/* out[r * out_row + g * out_group + i] = x[r * x_row + g * x_group + i], r < rows, g < groups, i < n. */
+struct assay_copy {
+    const float *x;
+    float *out;
+    uint32_t rows, groups, n, x_row, x_group, out_row, out_group;
+};
+
+/* Expert choice; gating 1: softmax, 2: sigmoid, 3: softmax over the chosen. ids (n_tokens, n_used)
+ * i32 and weights out, in order of descending weight. bias (n_experts) or NULL: for the choice only.
+ * Of n_groups > 1 groups only the n_groups_used best count, by the sums of their two best. normalise:
+ * weights over max(sum, 2^-14). Then times scale. */
+struct assay_route {
+    const float *logits, *bias;
+    int32_t *ids;
+    float *weights;
+    uint32_t n_tokens, n_experts, n_used, n_groups, n_groups_used, gating, normalise;
+    float scale;
+};
+
+/* out (n_tokens, n) = sum over s of weights[t][s] x[t][s]; x (n_tokens, n_used, n). */
+struct assay_moe_sum {
+    const float *x, *weights;
+    float *out;
+    uint32_t n_tokens, n_used, n;
+};
+
+/* silu, gelu (tanh form), gelu_erf, sigmoid: of a. silu_mul, gelu_mul, gelu_erf_mul: f(a) b.
+ * swiglu_oai: g / (1 + exp(-1.702 g)) (u + 1), g = min(a, 7), u = clamp(b, -7, 7). add: a + b. scale:
+ * factor a. softcap: factor tanh(a / factor). n values; out may be a or b. */
 struct assay_elements {
     const float *a, *b;
     float *out;
@@ -100,21 +159,32 @@ struct assay_elements {
 
 struct assay_ops {
     int (*get_rows)(void *ctx, const struct assay_get_rows *a);
-    int (*rms_norm)(void *ctx, const struct assay_rms_norm *a);
+    int (*rms_norm)(void *ctx, const struct assay_norm *a);
+    int (*layer_norm)(void *ctx, const struct assay_norm *a);
     int (*matvec)(void *ctx, const struct assay_matmul *a); /* 1 to 8 columns */
     int (*matmul)(void *ctx, const struct assay_matmul *a);
+    int (*matmul_id)(void *ctx, const struct assay_matmul_id *a);
     int (*rope)(void *ctx, const struct assay_rope *a);
     int (*kv_write)(void *ctx, const struct assay_kv_write *a);
     int (*attention)(void *ctx, const struct assay_attention *a);
     int (*attn_scores)(void *ctx, const struct assay_attention *a);
-    int (*softmax)(void *ctx, const struct assay_rows *a);
+    int (*softmax)(void *ctx, const struct assay_softmax *a);
     int (*attn_mix)(void *ctx, const struct assay_attention *a);
     int (*silu)(void *ctx, const struct assay_elements *a);
     int (*gelu)(void *ctx, const struct assay_elements *a);
+    int (*gelu_erf)(void *ctx, const struct assay_elements *a);
+    int (*sigmoid)(void *ctx, const struct assay_elements *a);
+    int (*softcap)(void *ctx, const struct assay_elements *a);
     int (*silu_mul)(void *ctx, const struct assay_elements *a);
     int (*gelu_mul)(void *ctx, const struct assay_elements *a);
+    int (*gelu_erf_mul)(void *ctx, const struct assay_elements *a);
+    int (*swiglu_oai)(void *ctx, const struct assay_elements *a);
+    int (*route)(void *ctx, const struct assay_route *a);
+    int (*moe_sum)(void *ctx, const struct assay_moe_sum *a);
     int (*add)(void *ctx, const struct assay_elements *a);
     int (*scale)(void *ctx, const struct assay_elements *a);
+    int (*scale_rows)(void *ctx, const struct assay_scale_rows *a);
+    int (*copy)(void *ctx, const struct assay_copy *a);
     int (*argmax)(void *ctx, const struct assay_rows *a);
 };
 

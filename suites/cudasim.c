@@ -84,7 +84,7 @@ static struct view bench_output(struct bench *s, size_t n)
 
 static enum status do_rms_norm(struct bench *s)
 {
-    struct op_rms_norm a = {.rows = 2, .n = N, .eps = 1e-5f};
+    struct op_norm a = {.rows = 2, .n = N, .w_rows = 1, .eps = 1e-5f};
     a.x = bench_values(s, 2 * N);
     a.w = bench_values(s, N);
     a.out = bench_output(s, 2 * N);
@@ -149,12 +149,11 @@ static enum status do_binary(struct bench *s)
 
 static enum status do_rows(struct bench *s)
 {
-    struct op_rows a = {.rows = 2, .n = N};
-    a.x = bench_values(s, 2 * N);
-    a.out = a.x;
+    struct op_softmax soft = {.rows = 2, .n = N};
+    soft.x = soft.out = bench_values(s, 2 * N);
     if (!s->ok) return ST_OK;
-    enum status st = s->ops->softmax(s->b, &a, &s->e);
-    a.out = bench_output(s, 2);
+    enum status st = s->ops->softmax(s->b, &soft, &s->e);
+    struct op_rows a = {.x = soft.x, .out = bench_output(s, 2), .rows = 2, .n = N};
     return st == ST_OK && s->ok ? s->ops->argmax(s->b, &a, &s->e) : st;
 }
 
@@ -168,7 +167,7 @@ static enum status do_attention_of(struct bench *s, const struct attention_case 
                                    enum tensor_type type)
 {
     const uint32_t row = KV_HEADS * DIM;
-    int32_t pos[TOKENS], cell_pos[CELLS], cells[CELLS];
+    int32_t pos[TOKENS], first[TOKENS] = {0}, cell_pos[CELLS], cells[CELLS];
     for (int32_t i = 0; i < TOKENS; i++) pos[i] = CELLS + i;
     for (int32_t i = 0; i < CELLS; i++) {
         cell_pos[i] = (uint32_t)i < c->visible ? i : -1;
@@ -183,6 +182,7 @@ static enum status do_attention_of(struct bench *s, const struct attention_case 
                              .n_heads = HEADS,
                              .n_kv_heads = KV_HEADS,
                              .head_dim = DIM,
+                             .value_dim = DIM,
                              .n_cells = CELLS,
                              .k_type = type,
                              .v_type = type,
@@ -190,6 +190,7 @@ static enum status do_attention_of(struct bench *s, const struct attention_case 
     a.q = bench_values(s, (size_t)TOKENS * HEADS * DIM);
     a.k = a.v = w.cache;
     a.pos = bench_buffer(s, pos, sizeof pos);
+    a.first = bench_buffer(s, first, sizeof first);
     a.cell_pos = bench_buffer(s, cell_pos, sizeof cell_pos);
     a.probs = bench_output(s, (size_t)TOKENS * HEADS * CELLS);
     a.out = bench_output(s, (size_t)TOKENS * HEADS * DIM);

@@ -103,10 +103,11 @@ static enum status sequence(struct device *d, const float *x, uint32_t round, fl
 {
     const struct backend_ops *ops = d->ops;
     uint32_t n = N - 8 * round;
-    const struct op_rms_norm norm = {d->x, d->norm, d->y, 1, N, 1e-5f};
+    const struct op_norm norm = {
+        .x = d->x, .w = d->norm, .out = d->y, .rows = 1, .n = N, .w_rows = 1, .eps = 1e-5f};
     const struct op_matmul product = {
         .w = {d->w, TYPE_F32, N, N}, .x = d->y, .out = d->z, .n_cols = 1};
-    const struct op_rows soft = {d->z, d->z, 1, n};
+    const struct op_softmax soft = {.x = d->z, .out = d->z, .rows = 1, .n = n};
     const struct op_scale scale = {d->y, d->y, N, 1.0f + (float)round};
     const struct op_binary add = {d->y, d->z, d->y, N};
     enum status st = ops->upload(d->b, d->x, x, N * sizeof *x, e);

@@ -287,17 +287,20 @@ void run_attention(struct test *t, const struct test_case *c)
     size_t probs = s.n_tokens * row->heads * s.n_cells, out = s.n_tokens * s.q_width;
     size_t cells = s.n_cells * s.width;
     float *p = test_alloc(t, probs, sizeof *p);
+    int32_t *first = test_alloc(t, s.n_tokens, sizeof *first);
     struct rig g;
-    if (!p || !rig_open(&g, t, c)) return;
+    if (!p || !first || !rig_open(&g, t, c)) return;
     for (size_t i = 0; i < probs; i++) p[i] = (float)s.weights[i];
     bool mix = c->index == OP_attn_mix, scores = c->index == OP_attn_scores;
     if (mix) expect_mix(&s, row, p);
     struct op_attention a = {.pos = rig_input(&g, s.pos, s.n_tokens * sizeof *s.pos),
+                             .first = rig_input(&g, first, s.n_tokens * sizeof *first),
                              .cell_pos = rig_input(&g, s.cell_pos, s.n_cells * sizeof *s.cell_pos),
                              .n_tokens = (uint32_t)s.n_tokens,
                              .n_heads = row->heads,
                              .n_kv_heads = row->kv_heads,
                              .head_dim = row->head_dim,
+                             .value_dim = row->head_dim,
                              .n_cells = (uint32_t)s.n_cells,
                              .k_type = s.k_type,
                              .v_type = s.v_type,

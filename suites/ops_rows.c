@@ -33,12 +33,13 @@ static void run_norm(struct test *t, const struct test_case *c, const float *x, 
     ref_rms_norm(wide, w, rows, n, (double)row->eps, y, mag);
     struct rig g;
     if (!rig_open(&g, t, c)) return;
-    struct op_rms_norm a = {.x = rig_input(&g, x, rows * n * sizeof *x),
-                            .w = rig_input(&g, w, n * sizeof *w),
-                            .out = rig_output(&g, rows * n),
-                            .rows = (uint32_t)rows,
-                            .n = (uint32_t)n,
-                            .eps = row->eps};
+    struct op_norm a = {.x = rig_input(&g, x, rows * n * sizeof *x),
+                        .w = rig_input(&g, w, n * sizeof *w),
+                        .out = rig_output(&g, rows * n),
+                        .rows = (uint32_t)rows,
+                        .n = (uint32_t)n,
+                        .w_rows = 1,
+                        .eps = row->eps};
     if (rig_has(&g, g.ops->rms_norm, c->op)) rig_did(&g, g.ops->rms_norm(g.b, &a, &g.e));
     float *got = rig_get(&g, a.out, rows * n);
     if (got)
@@ -79,10 +80,10 @@ static void run_softmax(struct test *t, const struct test_case *c, const float *
     for (size_t i = 0; i < rows * n; i++) mag[i] += 0x1p-102; /* results that underflow */
     struct rig g;
     if (!rig_open(&g, t, c)) return;
-    struct op_rows a = {.x = rig_input(&g, x, rows * n * sizeof *x),
-                        .out = rig_output(&g, rows * n),
-                        .rows = (uint32_t)rows,
-                        .n = (uint32_t)n};
+    struct op_softmax a = {.x = rig_input(&g, x, rows * n * sizeof *x),
+                           .out = rig_output(&g, rows * n),
+                           .rows = (uint32_t)rows,
+                           .n = (uint32_t)n};
     if (rig_has(&g, g.ops->softmax, c->op)) rig_did(&g, g.ops->softmax(g.b, &a, &g.e));
     float *got = rig_get(&g, a.out, rows * n);
     if (got)

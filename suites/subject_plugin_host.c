@@ -161,11 +161,11 @@ static int with_get_rows(struct host *h, const struct op_get_rows *a,
     return f(h->s->ctx, &o);
 }
 
-static int with_rms_norm(struct host *h, const struct op_rms_norm *a,
-                         int (*f)(void *, const struct assay_rms_norm *))
+static int with_norm(struct host *h, const struct op_norm *a,
+                     int (*f)(void *, const struct assay_norm *))
 {
-    const struct assay_rms_norm o = {at(h, a->x), at(h, a->w), at(h, a->out),
-                                     a->rows,     a->n,        a->eps};
+    const struct assay_norm o = {at(h, a->x), at(h, a->w), at(h, a->b), at(h, a->out),
+                                 a->rows,     a->n,        a->w_rows,   a->eps};
     return f(h->s->ctx, &o);
 }
 
@@ -177,12 +177,21 @@ static int with_matmul(struct host *h, const struct op_matmul *a,
     return f(h->s->ctx, &o);
 }
 
+static int with_matmul_id(struct host *h, const struct op_matmul_id *a,
+                          int (*f)(void *, const struct assay_matmul_id *))
+{
+    const struct assay_matmul_id o = {weight(h, a->w), at(h, a->x),   at(h, a->ids),
+                                      at(h, a->bias),  at(h, a->out), a->n_tokens,
+                                      a->n_used,       a->n_experts,  a->x_per_slot};
+    return f(h->s->ctx, &o);
+}
+
 static int with_rope(struct host *h, const struct op_rope *a,
                      int (*f)(void *, const struct assay_rope *))
 {
     const struct assay_rope o = {
-        at(h, a->x), at(h, a->table),        a->n_tokens, a->n_heads, a->head_dim,
-        a->n_dims,   a->pairing == ROPE_NEOX};
+        at(h, a->x), at(h, a->table),         a->n_tokens, a->n_heads, a->head_dim,
+        a->n_dims,   a->pairing == ROPE_NEOX, a->first};
     return f(h->s->ctx, &o);
 }
 
@@ -197,11 +206,33 @@ static int with_kv_write(struct host *h, const struct op_kv_write *a,
 static int with_attention(struct host *h, const struct op_attention *a,
                           int (*f)(void *, const struct assay_attention *))
 {
-    const struct assay_attention o = {at(h, a->q),         at(h, a->k),         at(h, a->v),
-                                      at(h, a->pos),       at(h, a->cell_pos),  at(h, a->probs),
-                                      at(h, a->out),       a->n_tokens,         a->n_heads,
-                                      a->n_kv_heads,       a->head_dim,         a->n_cells,
-                                      (uint32_t)a->k_type, (uint32_t)a->v_type, a->scale};
+    const struct assay_attention o = {.q = at(h, a->q),
+                                      .k = at(h, a->k),
+                                      .v = at(h, a->v),
+                                      .pos = at(h, a->pos),
+                                      .first = at(h, a->first),
+                                      .cell_pos = at(h, a->cell_pos),
+                                      .sinks = at(h, a->sinks),
+                                      .probs = at(h, a->probs),
+                                      .out = at(h, a->out),
+                                      .n_tokens = a->n_tokens,
+                                      .n_heads = a->n_heads,
+                                      .n_kv_heads = a->n_kv_heads,
+                                      .head_dim = a->head_dim,
+                                      .value_dim = a->value_dim,
+                                      .n_cells = a->n_cells,
+                                      .k_type = (uint32_t)a->k_type,
+                                      .v_type = (uint32_t)a->v_type,
+                                      .scale = a->scale,
+                                      .softcap = a->softcap};
+    return f(h->s->ctx, &o);
+}
+
+static int with_softmax(struct host *h, const struct op_softmax *a,
+                        int (*f)(void *, const struct assay_softmax *))
+{
+    const struct assay_softmax o = {at(h, a->x), at(h, a->sinks), at(h, a->out), a->rows,
+                                    a->n,        a->n_sinks};
     return f(h->s->ctx, &o);
 }
 
@@ -230,6 +261,40 @@ static int with_scale(struct host *h, const struct op_scale *a,
                       int (*f)(void *, const struct assay_elements *))
 {
     const struct assay_elements o = {at(h, a->x), NULL, at(h, a->out), a->n, a->factor};
+    return f(h->s->ctx, &o);
+}
+
+static int with_scale_rows(struct host *h, const struct op_scale_rows *a,
+                           int (*f)(void *, const struct assay_scale_rows *))
+{
+    const struct assay_scale_rows o = {at(h, a->x), at(h, a->factors), at(h, a->out), a->rows,
+                                       a->n};
+    return f(h->s->ctx, &o);
+}
+
+static int with_copy(struct host *h, const struct op_copy *a,
+                     int (*f)(void *, const struct assay_copy *))
+{
+    const struct assay_copy o = {at(h, a->x), at(h, a->out), a->rows,    a->groups,   a->n,
+                                 a->x_row,    a->x_group,    a->out_row, a->out_group};
+    return f(h->s->ctx, &o);
+}
+
+static int with_route(struct host *h, const struct op_route *a,
+                      int (*f)(void *, const struct assay_route *))
+{
+    const struct assay_route o = {at(h, a->logits),    at(h, a->bias), at(h, a->ids),
+                                  at(h, a->weights),   a->n_tokens,    a->n_experts,
+                                  a->n_used,           a->n_groups,    a->n_groups_used,
+                                  (uint32_t)a->gating, a->normalise,   a->scale};
+    return f(h->s->ctx, &o);
+}
+
+static int with_moe_sum(struct host *h, const struct op_moe_sum *a,
+                        int (*f)(void *, const struct assay_moe_sum *))
+{
+    const struct assay_moe_sum o = {at(h, a->x), at(h, a->weights), at(h, a->out),
+                                    a->n_tokens, a->n_used,         a->n};
     return f(h->s->ctx, &o);
 }
 

@@ -93,12 +93,13 @@ enum status pass_rms_norm(struct pass *p, uint32_t weight, struct view x, struct
                           uint32_t rows, struct err *e)
 {
     return RUN(p, rms_norm,
-               (&(struct op_rms_norm){.x = x,
-                                      .w = weight_at(p, weight),
-                                      .out = out,
-                                      .rows = rows,
-                                      .n = p->model->h.n_embd,
-                                      .eps = p->model->h.norm_eps}),
+               (&(struct op_norm){.x = x,
+                                  .w = weight_at(p, weight),
+                                  .out = out,
+                                  .rows = rows,
+                                  .n = p->model->h.n_embd,
+                                  .w_rows = 1,
+                                  .eps = p->model->h.norm_eps}),
                e);
 }
 
@@ -209,7 +210,9 @@ static enum status attention_unfused(struct pass *p, uint32_t layer, struct op_a
     TRY(RUN(p, attn_scores, a, e));
     TRY(pass_probe(p, SITE_SCORES, layer, a->probs, cols, e));
     TRY(RUN(p, softmax,
-            (&(struct op_rows){a->probs, a->probs, a->n_tokens * a->n_heads, a->n_cells}), e));
+            (&(struct op_softmax){
+                .x = a->probs, .out = a->probs, .rows = a->n_tokens * a->n_heads, .n = a->n_cells}),
+            e));
     TRY(pass_probe(p, SITE_WEIGHTS, layer, a->probs, cols, e));
     return RUN(p, attn_mix, a, e);
 }
@@ -223,12 +226,14 @@ enum status pass_attention(struct pass *p, uint32_t layer, struct err *e)
         .k = {kv->layers[layer].k, 0},
         .v = {kv->layers[layer].v, 0},
         .pos = p->at.pos,
+        .first = p->at.first,
         .cell_pos = {kv->cell_pos, 0},
         .out = p->at.attn,
         .n_tokens = p->n_tokens,
         .n_heads = h->n_heads,
         .n_kv_heads = h->n_kv_heads,
         .head_dim = h->head_dim,
+        .value_dim = h->head_dim,
         .n_cells = p->n_cells,
         .k_type = kv->k_type,
         .v_type = kv->v_type,

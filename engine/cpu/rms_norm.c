@@ -35,7 +35,7 @@ static void rms_norm(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
-enum status cpu_rms_norm(struct backend *b, const struct op_rms_norm *a, struct err *e)
+enum status cpu_rms_norm(struct backend *b, const struct op_norm *a, struct err *e)
 {
     struct cpu *c = cpu_of(b);
     size_t total = (size_t)a->rows * a->n;

@@ -68,7 +68,7 @@ static void argmax(void *ctx, size_t begin, size_t end, int thread)
     }
 }
 
-enum status cpu_softmax(struct backend *b, const struct op_rows *a, struct err *e)
+enum status cpu_softmax(struct backend *b, const struct op_softmax *a, struct err *e)
 {
     struct cpu *c = cpu_of(b);
     size_t total = (size_t)a->rows * a->n;

@@ -179,7 +179,7 @@ enum status cuda_op_get_rows(struct backend *b, const struct op_get_rows *a, str
     return run_flat(b, &p, t->get_rows, items, &k, sizeof k);
 }
 
-enum status cuda_op_rms_norm(struct backend *b, const struct op_rms_norm *a, struct err *e)
+enum status cuda_op_rms_norm(struct backend *b, const struct op_norm *a, struct err *e)
 {
     struct plan p = {.e = e};
     struct k_rms_norm k = {.rows = a->rows, .n = a->n, .eps = a->eps};
@@ -354,7 +354,7 @@ enum status cuda_op_attn_mix(struct backend *b, const struct op_attention *a, st
     return run_flat(b, &p, KERNEL_attn_mix, items, &k, sizeof k);
 }
 
-enum status cuda_op_softmax(struct backend *b, const struct op_rows *a, struct err *e)
+enum status cuda_op_softmax(struct backend *b, const struct op_softmax *a, struct err *e)
 {
     struct plan p = {.e = e};
     struct k_softmax k = {.rows = a->rows, .n = a->n};

@@ -199,7 +199,7 @@ static struct view advance(struct view v, uint64_t elements)
     return (struct view){v.buf, v.off + (size_t)elements * 4};
 }
 
-enum status vk_op_rms_norm(struct backend *b, const struct op_rms_norm *a, struct err *e)
+enum status vk_op_rms_norm(struct backend *b, const struct op_norm *a, struct err *e)
 {
     const uint32_t most = rows_per_dispatch(b, a->n);
     enum status st = ST_OK;
@@ -219,7 +219,7 @@ enum status vk_op_rms_norm(struct backend *b, const struct op_rms_norm *a, struc
     return st;
 }
 
-enum status vk_op_softmax(struct backend *b, const struct op_rows *a, struct err *e)
+enum status vk_op_softmax(struct backend *b, const struct op_softmax *a, struct err *e)
 {
     const uint32_t most = rows_per_dispatch(b, a->n);
     enum status st = ST_OK;

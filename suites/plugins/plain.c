@@ -71,7 +71,7 @@ static int plain_get_rows(void *ctx, const struct assay_get_rows *a)
     return ASSAY_OK;
 }
 
-static int plain_rms_norm(void *ctx, const struct assay_rms_norm *a)
+static int plain_rms_norm(void *ctx, const struct assay_norm *a)
 {
     (void)ctx;
     if (has_fault("crash")) abort();
@@ -82,7 +82,7 @@ static int plain_rms_norm(void *ctx, const struct assay_rms_norm *a)
         for (size_t i = 0; i < a->n; i++) sum += (double)a->x[r * a->n + i] * a->x[r * a->n + i];
         const float scale = (float)(1 / sqrt(sum / a->n + (double)a->eps));
         for (size_t i = 0; i < a->n; i++)
-            a->out[r * a->n + i] = a->x[r * a->n + i] * scale * a->w[i];
+            a->out[r * a->n + i] = a->x[r * a->n + i] * scale * a->w[r % a->w_rows * a->n + i];
     }
     return ASSAY_OK;
 }
@@ -109,7 +109,7 @@ static int plain_rope(void *ctx, const struct assay_rope *a)
     for (size_t t = 0; t < a->n_tokens; t++)
         for (size_t h = 0; h < a->n_heads; h++)
             for (uint32_t p = 0; p < half; p++) {
-                float *head = a->x + (t * a->n_heads + h) * a->head_dim;
+                float *head = a->x + (t * a->n_heads + h) * a->head_dim + a->first;
                 float *u = head + (a->neox ? p : 2 * p),
                       *v = head + (a->neox ? p + half : 2 * p + 1);
                 const float c = a->table[(t * half + p) * 2], s = a->table[(t * half + p) * 2 + 1];
@@ -123,6 +123,7 @@ static int plain_rope(void *ctx, const struct assay_rope *a)
 static int plain_kv_write(void *ctx, const struct assay_kv_write *a)
 {
     (void)ctx;
+    if (a->type > 1) return ASSAY_UNSUPPORTED;
     for (size_t t = 0; t < a->n_tokens; t++)
         for (size_t i = 0; i < a->row; i++) {
             const float x = a->src[t * a->row + i];
@@ -138,12 +139,18 @@ static int plain_kv_write(void *ctx, const struct assay_kv_write *a)
 
 static int sees(const struct assay_attention *a, size_t t, size_t c)
 {
-    return a->cell_pos[c] >= 0 && a->cell_pos[c] <= a->pos[t];
+    return a->first[t] <= a->cell_pos[c] && a->cell_pos[c] <= a->pos[t];
+}
+
+static float capped(const struct assay_attention *a, float z)
+{
+    return a->softcap > 0 && z != -INFINITY ? a->softcap * tanhf(z / a->softcap) : z;
 }
 
 static int plain_attn_scores(void *ctx, const struct assay_attention *a)
 {
     (void)ctx;
+    if (a->k_type > 1) return ASSAY_UNSUPPORTED;
     for (size_t t = 0; t < a->n_tokens; t++)
         for (size_t h = 0; h < a->n_heads; h++)
             for (size_t c = 0; c < a->n_cells; c++) {
@@ -152,7 +159,7 @@ static int plain_attn_scores(void *ctx, const struct assay_attention *a)
                 for (size_t i = 0; i < a->head_dim && sees(a, t, c); i++)
                     sum += a->q[(t * a->n_heads + h) * a->head_dim + i] *
                            load(a->k_type, a->k, (c * a->n_kv_heads + group) * a->head_dim + i);
-                a->probs[(t * a->n_heads + h) * a->n_cells + c] = sum * a->scale;
+                a->probs[(t * a->n_heads + h) * a->n_cells + c] = capped(a, sum * a->scale);
             }
     return ASSAY_OK;
 }
@@ -160,27 +167,30 @@ static int plain_attn_scores(void *ctx, const struct assay_attention *a)
 static int plain_attn_mix(void *ctx, const struct assay_attention *a)
 {
     (void)ctx;
+    if (a->v_type > 1) return ASSAY_UNSUPPORTED;
     for (size_t t = 0; t < a->n_tokens; t++)
         for (size_t h = 0; h < a->n_heads; h++)
-            for (size_t i = 0; i < a->head_dim; i++) {
+            for (size_t i = 0; i < a->value_dim; i++) {
                 const size_t group = h / (a->n_heads / a->n_kv_heads);
                 float sum = 0;
                 for (size_t c = 0; c < a->n_cells; c++)
                     if (sees(a, t, c))
-                        sum += a->probs[(t * a->n_heads + h) * a->n_cells + c] *
-                               load(a->v_type, a->v, (c * a->n_kv_heads + group) * a->head_dim + i);
-                a->out[(t * a->n_heads + h) * a->head_dim + i] = sum;
+                        sum +=
+                            a->probs[(t * a->n_heads + h) * a->n_cells + c] *
+                            load(a->v_type, a->v, (c * a->n_kv_heads + group) * a->value_dim + i);
+                a->out[(t * a->n_heads + h) * a->value_dim + i] = sum;
             }
     return ASSAY_OK;
 }
 
-static int plain_softmax(void *ctx, const struct assay_rows *a)
+static int plain_softmax(void *ctx, const struct assay_softmax *a)
 {
     float *out = a->out;
     (void)ctx;
     for (size_t r = 0; r < a->rows; r++) {
         const float *x = a->x + r * a->n;
-        float top = -INFINITY;
+        const float sink = a->sinks ? a->sinks[r % a->n_sinks] : -INFINITY;
+        float top = sink;
         double sum = 0;
         for (size_t i = 0; i < a->n; i++) top = fmaxf(top, x[i]);
         for (size_t i = 0; i < a->n; i++) {
@@ -188,6 +198,7 @@ static int plain_softmax(void *ctx, const struct assay_rows *a)
             sum += (double)y;
             out[r * a->n + i] = y;
         }
+        if (sink > -INFINITY) sum += (double)expf(sink - top);
         for (size_t i = 0; i < a->n && sum > 0; i++)
             out[r * a->n + i] = (float)((double)out[r * a->n + i] / sum);
     }
@@ -199,12 +210,13 @@ static int plain_attention(void *ctx, const struct assay_attention *a)
     struct assay_attention b = *a;
     b.probs = calloc((size_t)a->n_tokens * a->n_heads * a->n_cells, sizeof *b.probs);
     if (!b.probs) return ASSAY_FAILED;
-    const struct assay_rows rows = {b.probs, b.probs, a->n_tokens * a->n_heads, a->n_cells};
-    plain_attn_scores(ctx, &b);
-    plain_softmax(ctx, &rows);
-    plain_attn_mix(ctx, &b);
+    const struct assay_softmax rows = {b.probs,    a->sinks,  b.probs, a->n_tokens * a->n_heads,
+                                       a->n_cells, a->n_heads};
+    int code = plain_attn_scores(ctx, &b);
+    if (code == ASSAY_OK) code = plain_softmax(ctx, &rows);
+    if (code == ASSAY_OK) code = plain_attn_mix(ctx, &b);
     free(b.probs);
-    return ASSAY_OK;
+    return code;
 }
 
 static int plain_silu_mul(void *ctx, const struct assay_elements *a)

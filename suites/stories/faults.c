@@ -295,10 +295,10 @@ static enum status faulty_get_rows(struct backend *b, const struct op_get_rows *
 
 /* ---- the rest -------------------------------------------------------------------------------- */
 
-static enum status faulty_rms_norm(struct backend *b, const struct op_rms_norm *a, struct err *e)
+static enum status faulty_rms_norm(struct backend *b, const struct op_norm *a, struct err *e)
 {
     struct faulty *f = faulty_of(b);
-    struct op_rms_norm wrong = *a;
+    struct op_norm wrong = *a;
     const int layer = f->n_norms++ / 2;
     if (is(f, "epsilon") && in_layer(f, layer)) wrong.eps = 1e-6f;
     if (!is(f, "epsilon-outside") || !in_layer(f, layer))
@@ -422,12 +422,23 @@ static enum status faulty_add(struct backend *b, const struct op_binary *a, stru
         struct faulty *f = faulty_of(b);                                                           \
         return f->ops->op(f->inner, a, e);                                                         \
     }
-FORWARD(softmax, rows)
+FORWARD(layer_norm, norm)
+FORWARD(matmul_id, matmul_id)
+FORWARD(softmax, softmax)
 FORWARD(silu, unary)
 FORWARD(gelu, unary)
+FORWARD(gelu_erf, unary)
+FORWARD(sigmoid, unary)
+FORWARD(softcap, scale)
 FORWARD(silu_mul, binary)
 FORWARD(gelu_mul, binary)
+FORWARD(gelu_erf_mul, binary)
+FORWARD(swiglu_oai, binary)
+FORWARD(route, route)
+FORWARD(moe_sum, moe_sum)
 FORWARD(scale, scale)
+FORWARD(scale_rows, scale_rows)
+FORWARD(copy, copy)
 FORWARD(argmax, rows)
 #undef FORWARD
 
