@@ -18,7 +18,20 @@ static void cpu_close(struct backend *b)
     free(c);
 }
 
-extern const struct backend_ops cpu_backend;
+extern /* Not supported yet. */
+#define cpu_layer_norm   NULL
+#define cpu_matmul_id    NULL
+#define cpu_gelu_erf     NULL
+#define cpu_sigmoid      NULL
+#define cpu_softcap      NULL
+#define cpu_gelu_erf_mul NULL
+#define cpu_swiglu_oai   NULL
+#define cpu_route        NULL
+#define cpu_moe_sum      NULL
+#define cpu_scale_rows   NULL
+#define cpu_copy         NULL
+
+    const struct backend_ops cpu_backend;
 
 static enum status cpu_open(struct backend **out, const struct backend_options *o, struct err *e)
 {

@@ -75,8 +75,7 @@ float cpu_dot(const float *a, const float *b, size_t n);
 void cpu_softmax_row(const float *x, float *out, size_t n);
 
 #define OP(name, args, types, tol)                                                                 \
-    __attribute__((weak)) enum status cpu_##name(struct backend *b, const struct op_##args *a,     \
-                                                 struct err *e);
+    enum status cpu_##name(struct backend *b, const struct op_##args *a, struct err *e);
 #include "spec/ops.def"
 #undef OP
 

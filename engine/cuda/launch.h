@@ -74,8 +74,7 @@ void cuda_stats(struct backend *b, struct backend_stats *out);
 
 /* The op table's slots, for the initialiser of a struct backend_ops. */
 #define OP(name, args, types, tol)                                                                 \
-    __attribute__((weak)) enum status cuda_op_##name(struct backend *b, const struct op_##args *a, \
-                                                     struct err *e);
+    enum status cuda_op_##name(struct backend *b, const struct op_##args *a, struct err *e);
 #include "spec/ops.def"
 #undef OP
 

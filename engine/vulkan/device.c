@@ -241,6 +241,19 @@ static void vk_stats(struct backend *b, struct backend_stats *out)
     memcpy(out->variant, b->variant, sizeof out->variant);
 }
 
+/* Not supported yet. */
+#define vk_op_layer_norm   NULL
+#define vk_op_matmul_id    NULL
+#define vk_op_gelu_erf     NULL
+#define vk_op_sigmoid      NULL
+#define vk_op_softcap      NULL
+#define vk_op_gelu_erf_mul NULL
+#define vk_op_swiglu_oai   NULL
+#define vk_op_route        NULL
+#define vk_op_moe_sum      NULL
+#define vk_op_scale_rows   NULL
+#define vk_op_copy         NULL
+
 const struct backend_ops vulkan_backend = {
     .name = "vulkan",
     .open = vk_open,

@@ -244,8 +244,7 @@ void vk_cache_store(struct backend *b, const void *data, size_t size);
 
 /* ops.c, ops_attention.c */
 #define OP(name, args, types, tol)                                                                 \
-    __attribute__((weak)) enum status vk_op_##name(struct backend *b, const struct op_##args *a,   \
-                                                   struct err *e);
+    enum status vk_op_##name(struct backend *b, const struct op_##args *a, struct err *e);
 #include "spec/ops.def"
 #undef OP
 /* Binds bytes [at.off, at.off + bytes) to a slot; refuses what is longer than the device binds. */
