@@ -40,7 +40,7 @@ void case_add(struct case_list *l, const struct test_case *c)
 
 const char *case_text(struct case_list *l, const char *fmt, ...)
 {
-    char buf[256];
+    char buf[CASE_NAME];
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(buf, sizeof buf, fmt, ap);
