@@ -10,7 +10,7 @@
 enum { MAX_OPEN = 16 };
 
 static struct open_subject {
-    char name[256];
+    char name[SUBJECT_NAME];
     struct subject subject;
     const struct subject_kind *kind;
     struct err why; /* of a failed opening */
