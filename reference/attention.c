@@ -14,7 +14,7 @@ static double score(const struct ref_attention *a, const double *q, size_t kv_he
 {
     const double *k = a->k + (cell * a->n_kv_heads + kv_head) * a->head_dim;
     const double s = ref_dot(q, k, a->head_dim) * a->scale;
-    return a->cap != 0 ? a->cap * tanh(s / a->cap) : s;
+    return a->cap != 0 ? ref_softcap(s, a->cap) : s;
 }
 
 /* scores and mag_scores of one head of one token, where they are wanted; returns the largest

@@ -6,7 +6,7 @@
 void ref_gate(const struct ref_router *r, const double *logits, double *probs)
 {
     for (uint32_t e = 0; e < r->n_experts; e++)
-        probs[e] = r->gating == REF_GATING_SIGMOID ? 1 / (1 + exp(-logits[e])) : logits[e];
+        probs[e] = r->gating == REF_GATING_SIGMOID ? ref_sigmoid(logits[e]) : logits[e];
     if (r->gating == REF_GATING_SOFTMAX) ref_softmax(logits, 1, r->n_experts, probs);
 }
 
@@ -101,4 +101,19 @@ void ref_route(const struct ref_router *r, const double *logits, uint32_t *ids, 
     for (uint32_t i = 0; i < r->n_used; i++) ids[i] = c.ids[i];
     ref_expert_weights(r, probs, ids, weights);
     sort_by_weight(r->n_used, ids, weights);
+}
+
+void ref_moe_sum(const double *x, const double *weights, size_t n_tokens, size_t n_used, size_t n,
+                 double *y, double *mag)
+{
+    for (size_t t = 0; t < n_tokens; t++)
+        for (size_t i = 0; i < n; i++) {
+            double sum = 0, size = 0;
+            for (size_t s = t * n_used; s < (t + 1) * n_used; s++) {
+                sum += weights[s] * x[s * n + i];
+                size += fabs(weights[s] * x[s * n + i]);
+            }
+            y[t * n + i] = sum;
+            if (mag) mag[t * n + i] = size;
+        }
 }

@@ -230,7 +230,7 @@ static bool shared_add(struct ref_pass *p, uint32_t layer, const struct ref_moe 
     struct ref_vals *g = &a->shared_gate;
     if (gated) ref_pass_linear(p, &m->shared_gate, in, g);
     for (size_t row = 0; row < p->rows; row++) {
-        const double z = g->x[row], s = gated ? 1 / (1 + exp(-z)) : 1;
+        const double z = g->x[row], s = gated ? ref_sigmoid(z) : 1;
         g->x[row] = s;
         if (!p->track) continue;
         const double own = gated ? REF_U * s * (16 + 5 * fabs(z) * (1 - s)) : 0;

@@ -186,7 +186,7 @@ struct curve {
  * the device promises least) and so does that of the rounded x, both in proportion to 1 - t. */
 static struct curve silu_curve(double x)
 {
-    const double t = 1 / (1 + exp(-x));
+    const double t = ref_sigmoid(x);
     return (struct curve){ref_silu(x), t * (1 + x * (1 - t)), 16 + 5 * fabs(x) * (1 - t)};
 }
 
@@ -195,7 +195,7 @@ static struct curve silu_curve(double x)
 static struct curve gelu_curve(double x)
 {
     const double a = 0.79788456080286535588, b = 0.044715;
-    const double q = a * (x + b * x * x * x), t = 1 / (1 + exp(-2 * q));
+    const double q = a * (x + b * x * x * x), t = ref_sigmoid(2 * q);
     const double q_slope = a * (1 + 3 * b * x * x);
     return (struct curve){ref_gelu(x), t + x * t * (1 - t) * 2 * q_slope,
                           16 + 16 * fabs(q) * (1 - t)};

@@ -195,12 +195,15 @@ void ref_layer_norm(const double *x, const float *w, const float *b, size_t rows
     }
 }
 
-void ref_softmax(const double *x, size_t rows, size_t n, double *y)
+void ref_softmax_sinks(const double *x, const float *sinks, size_t n_sinks, size_t rows, size_t n,
+                       double *y)
 {
     for (size_t row = 0; row < rows; row++, x += n, y += n) {
-        double max = -INFINITY, sum = 0;
+        const double sink = sinks ? (double)sinks[row % n_sinks] : -INFINITY;
+        double max = sink;
         for (size_t i = 0; i < n; i++)
             if (!(x[i] <= max)) max = x[i]; /* a NaN stays the maximum: its row becomes NaN */
+        double sum = sink == -INFINITY ? 0 : exp(sink - max);
         for (size_t i = 0; i < n; i++) {
             y[i] = x[i] == -INFINITY ? 0 : exp(x[i] - max);
             sum += y[i];
@@ -209,20 +212,37 @@ void ref_softmax(const double *x, size_t rows, size_t n, double *y)
     }
 }
 
+void ref_softmax(const double *x, size_t rows, size_t n, double *y)
+{
+    ref_softmax_sinks(x, NULL, 1, rows, n, y);
+}
+
+double ref_sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
 double ref_silu(double x)
 {
     return x / (1 + exp(-x));
 }
 
+/* 0.5 (1 + tanh z) = 1 / (1 + exp(-2 z)): nothing cancels where z is negative. */
 double ref_gelu(double x)
 {
     const double sqrt_2_over_pi = 0.79788456080286535588;
-    return 0.5 * x * (1 + tanh(sqrt_2_over_pi * (x + 0.044715 * x * x * x)));
+    return x / (1 + exp(-2 * sqrt_2_over_pi * (x + 0.044715 * x * x * x)));
 }
 
+/* 1 + erf z = erfc(-z), for the same reason. */
 double ref_gelu_erf(double x)
 {
-    return 0.5 * x * (1 + erf(x / sqrt(2)));
+    return 0.5 * x * erfc(-x / sqrt(2));
+}
+
+double ref_softcap(double x, double cap)
+{
+    return cap * tanh(x / cap);
 }
 
 double ref_clamped_swiglu(double gate, double up)

@@ -119,9 +119,15 @@ void ref_attention(const struct ref_attention *a);
 /* Softmax over each row of n; -inf entries get 0; a row of -inf only gets zeros. */
 void ref_softmax(const double *x, size_t rows, size_t n, double *y);
 
+/* The same where row r has one more score, sinks[r % n_sinks], whose weight is not in y. */
+void ref_softmax_sinks(const double *x, const float *sinks, size_t n_sinks, size_t rows, size_t n,
+                       double *y);
+
+double ref_sigmoid(double x);  /* 1 / (1 + exp(-x)) */
 double ref_silu(double x);     /* x / (1 + exp(-x)) */
 double ref_gelu(double x);     /* tanh form: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
 double ref_gelu_erf(double x); /* 0.5 x (1 + erf(x / sqrt 2)) */
+double ref_softcap(double x, double cap); /* cap tanh(x / cap) */
 
 /* gpt-oss: g = min(gate, 7), u = clamp(up, -7, 7): g / (1 + exp(-1.702 g)) (u + 1) */
 double ref_clamped_swiglu(double gate, double up);
@@ -143,6 +149,11 @@ struct ref_router {
 };
 enum { REF_MAX_EXPERTS = 1024 };
 void ref_route(const struct ref_router *r, const double *logits, uint32_t *ids, double *weights);
+
+/* y(n_tokens, n) = sum over the n_used slots of a token of weights(n_tokens, n_used) times x
+ * (n_tokens, n_used, n); mag = sum |w x|. */
+void ref_moe_sum(const double *x, const double *weights, size_t n_tokens, size_t n_used, size_t n,
+                 double *y, double *mag);
 
 /* Index of the largest of n values; the lowest index among equals; NaN is never chosen unless
  * all are. n >= 1. */

@@ -36,6 +36,8 @@ static float special_value(enum input_kind kind, struct rng *r, size_t row, size
         return g > 0 ? 1e4f + (float)g : -1e4f + (float)g;
     case INPUT_nothing:
         return row == 0 ? -INFINITY : row == 1 ? (col == cols / 2 ? 3.0f : -INFINITY) : 0.25f;
+    case INPUT_offset:
+        return (float)(300 + g);
     case INPUT_ties:
         return (float)rng_below(r, 5);
     case INPUT_wide:

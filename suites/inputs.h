@@ -22,6 +22,7 @@ enum input_kind {
     INPUT_rms_1e3,  /* normal * 1000 */
     INPUT_nothing,  /* first row all -inf, second one finite value, rest equal values */
     INPUT_ties,     /* few distinct values: the largest occurs several times */
+    INPUT_offset,   /* 300 + normal: a mean far above the variance */
     INPUT_wide,     /* -100 .. 100, dense near 0 */
     INPUT_all_f16,  /* every finite f16 value, in order of its bits */
 };

@@ -32,10 +32,29 @@ static const struct op_row rows[] = {
     {.op = OP_rms_norm,                                                                            \
      .rows = r,                                                                                    \
      .n = k,                                                                                       \
+     .w_rows = 1,                                                                                  \
      .input = INPUT_##in,                                                                          \
      .eps = e##f,                                                                                  \
      .quick = q,                                                                                   \
      .shape = #r "x" #k "-" #in "-eps-" #e},
+#define NORM_OF(o, r, k, wr, b, in, e, q)                                                          \
+    {.op = OP_##o,                                                                                 \
+     .rows = r,                                                                                    \
+     .n = k,                                                                                       \
+     .w_rows = wr,                                                                                 \
+     .bias = b,                                                                                    \
+     .input = INPUT_##in,                                                                          \
+     .eps = e##f,                                                                                  \
+     .quick = q,                                                                                   \
+     .shape = #r "x" #k "-of-" #wr "-b" #b "-" #in "-eps-" #e},
+#define SINKS(r, k, ns, in, q)                                                                     \
+    {.op = OP_softmax,                                                                             \
+     .rows = r,                                                                                    \
+     .n = k,                                                                                       \
+     .n_sinks = ns,                                                                                \
+     .input = INPUT_##in,                                                                          \
+     .quick = q,                                                                                   \
+     .shape = #r "x" #k "-sinks-" #ns "-" #in},
 #define ROPE(h, d, nd, pair, b, sc, in, q)                                                         \
     {.op = OP_rope,                                                                                \
      .heads = h,                                                                                   \
@@ -47,6 +66,18 @@ static const struct op_row rows[] = {
      .input = INPUT_##in,                                                                          \
      .quick = q,                                                                                   \
      .shape = #h "x" #d "-" #nd "-" #pair "-" #b "-" #sc "-" #in},
+#define ROPE_FROM(h, d, f, nd, pair, b, sc, in, q)                                                 \
+    {.op = OP_rope,                                                                                \
+     .heads = h,                                                                                   \
+     .head_dim = d,                                                                                \
+     .first = f,                                                                                   \
+     .n_dims = nd,                                                                                 \
+     .pairing = ROPE_##pair,                                                                       \
+     .base = b,                                                                                    \
+     .scaling = SCALING_##sc,                                                                      \
+     .input = INPUT_##in,                                                                          \
+     .quick = q,                                                                                   \
+     .shape = #h "x" #d "-from-" #f "-" #nd "-" #pair "-" #b "-" #sc "-" #in},
 #define ATTENTION(h, kv, d, p, tok, cell, score, q)                                                \
     {.op = OP_attention,                                                                           \
      .heads = h,                                                                                   \
@@ -77,6 +108,17 @@ static const struct op_row rows[] = {
      .shape = #kv "x" #d "-" #tok},
 #define FLAT(o, k, in, q)                                                                          \
     {.op = OP_##o, .rows = 1, .n = k, .input = INPUT_##in, .quick = q, .shape = #k "-" #in},
+#define COPY(r, g, k, xr, xg, outr, outg, q)                                                       \
+    {.op = OP_copy,                                                                                \
+     .rows = r,                                                                                    \
+     .groups = g,                                                                                  \
+     .n = k,                                                                                       \
+     .x_row = xr,                                                                                  \
+     .x_group = xg,                                                                                \
+     .out_row = outr,                                                                              \
+     .out_group = outg,                                                                            \
+     .quick = q,                                                                                   \
+     .shape = #r "x" #g "x" #k "-from-" #xr "-" #xg "-to-" #outr "-" #outg},
 #include "cases.def"
 };
 
@@ -96,11 +138,16 @@ static void (*runner(enum op op))(struct test *, const struct test_case *)
     case OP_matmul:
         return run_matmul;
     case OP_rms_norm:
+    case OP_layer_norm:
     case OP_softmax:
     case OP_argmax:
         return run_rows;
     case OP_rope:
         return run_rope;
+    case OP_scale_rows:
+        return run_scale_rows;
+    case OP_copy:
+        return run_copy;
     case OP_kv_write:
         return run_kv_write;
     case OP_attention:

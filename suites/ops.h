@@ -10,6 +10,14 @@ enum rope_scaling { SCALING_none, SCALING_linear, SCALING_yarn, SCALING_llama3, 
 /* Which types a row is for: ALL of them, one of each FAMILY of layouts, the PLAIN ones. */
 enum row_types { TYPES_ALL, TYPES_FAMILY, TYPES_PLAIN };
 
+/* Which experts the tokens of matmul_id choose. */
+enum expert_choice {
+    CHOICE_any,    /* each slot one of all of them, at random */
+    CHOICE_one,    /* all the same one, not the first */
+    CHOICE_few,    /* two of them, each often, all others never */
+    CHOICE_spread, /* every expert by about as many tokens, none twice by one */
+};
+
 /* How the cells of a cache lie. */
 enum cell_layout {
     CELLS_dense, /* cell c holds position c: as the engine's own cache */
@@ -29,7 +37,14 @@ struct op_row {
     enum op op;
     uint32_t rows, n, cols;             /* n in blocks unless in_values */
     uint32_t heads, kv_heads, head_dim; /* attention, rope */
-    uint32_t past, n_dims;
+    uint32_t past, first, n_dims;
+    uint32_t w_rows, n_sinks;                            /* norms; softmax */
+    uint32_t groups, x_row, x_group, out_row, out_group; /* copy */
+    uint32_t n_experts, n_used, n_groups, n_groups_used; /* route, matmul_id, moe_sum */
+    enum route_gating gating;
+    enum expert_choice choice;
+    float scale;
+    bool bias, normalise, x_per_slot;
     enum rope_pairing pairing;
     enum rope_scaling scaling;
     bool mixed; /* values are f16 where keys are f32, and the other way round */
@@ -50,6 +65,12 @@ void run_rope(struct test *t, const struct test_case *c);
 void run_attention(struct test *t, const struct test_case *c);
 void run_kv_write(struct test *t, const struct test_case *c);
 void run_flat(struct test *t, const struct test_case *c);
+void run_scale_rows(struct test *t, const struct test_case *c);
+void run_copy(struct test *t, const struct test_case *c);
+
+/* Of an operation whose output may be its input, run so once more: the same bits are due. v: where
+ * the second result is; first: the one in a buffer of its own. */
+void compare_in_place(struct rig *g, struct view v, const float *first, size_t rows, size_t n);
 
 /* n f32 values as doubles, test memory. */
 double *widen(struct test *t, const float *x, size_t n);

@@ -47,6 +47,25 @@ static struct ref_rope rope_of(const struct op_row *row, struct rng *rng, float 
     return r;
 }
 
+/* The rotated part of each head, from row->first on, as heads of its own. */
+static bool rotate(struct test *t, const struct ref_rope *rope, const struct op_row *row, double *y,
+                   double *mag)
+{
+    size_t heads = N_POSITIONS * (size_t)row->heads, d = row->head_dim, part = row->n_dims;
+    double *x = test_alloc(t, heads * part, sizeof *x);
+    double *part_mag = test_alloc(t, heads * part, sizeof *part_mag);
+    if (!x || !part_mag) return false;
+    for (size_t i = 0; i < heads * part; i++) x[i] = y[i / part * d + row->first + i % part];
+    ref_rope(rope, x, positions, N_POSITIONS, row->heads, part, part_mag);
+    for (size_t i = 0; i < heads * d; i++) mag[i] = 0; /* the rest is not touched: exact */
+    for (size_t i = 0; i < heads * part; i++) {
+        const size_t at = i / part * d + row->first + i % part;
+        y[at] = x[i];
+        mag[at] = part_mag[i];
+    }
+    return true;
+}
+
 void run_rope(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
@@ -59,7 +78,7 @@ void run_rope(struct test *t, const struct test_case *c)
     if (!x || !factors || !table || !mag) return;
     input_fill(row->input, &r, x, N_POSITIONS, width);
     struct ref_rope rope = rope_of(row, &r, factors);
-    struct axes axes = {"position index", "dimension", row->head_dim, "head"};
+    struct axes axes = {"position", "dimension", row->head_dim, "head"};
     for (size_t i = 0; i < N_POSITIONS; i++)
         for (size_t p = 0; p < pairs; p++) {
             double cs, sn;
@@ -69,7 +88,7 @@ void run_rope(struct test *t, const struct test_case *c)
         }
     double *y = widen(t, x, n);
     if (!y) return;
-    ref_rope(&rope, y, positions, N_POSITIONS, row->heads, row->head_dim, mag);
+    if (!rotate(t, &rope, row, y, mag)) return;
     struct rig g;
     if (!rig_open(&g, t, c)) return;
     struct op_rope a = {.x = rig_inout(&g, x, n * sizeof *x),
@@ -77,6 +96,7 @@ void run_rope(struct test *t, const struct test_case *c)
                         .n_tokens = N_POSITIONS,
                         .n_heads = row->heads,
                         .head_dim = row->head_dim,
+                        .first = row->first,
                         .n_dims = row->n_dims,
                         .pairing = row->pairing};
     if (rig_has(&g, g.ops->rope, c->op)) rig_did(&g, g.ops->rope(g.b, &a, &g.e));
