@@ -19,7 +19,6 @@ static void cpu_close(struct backend *b)
 }
 
 extern /* Not supported yet. */
-#define cpu_layer_norm   NULL
 #define cpu_matmul_id    NULL
 #define cpu_gelu_erf     NULL
 #define cpu_sigmoid      NULL
@@ -28,8 +27,6 @@ extern /* Not supported yet. */
 #define cpu_swiglu_oai   NULL
 #define cpu_route        NULL
 #define cpu_moe_sum      NULL
-#define cpu_scale_rows   NULL
-#define cpu_copy         NULL
 
     const struct backend_ops cpu_backend;
 

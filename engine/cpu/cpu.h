@@ -58,6 +58,12 @@ static inline float *cpu_scratch_of(const struct cpu *c, int thread)
     return c->scratch + c->scratch_floats * (size_t)thread;
 }
 
+/* Units of `values` values per share of a thread at least: less is not worth waking one. */
+static inline size_t cpu_grain(size_t values)
+{
+    return 1 + 4096 / (values > 0 ? values : 1);
+}
+
 /* Notes that an operation ran. type and way may be NULL. */
 void cpu_count(struct cpu *c, const char *op, const char *type, const char *way);
 
@@ -68,11 +74,11 @@ enum status cpu_type_of(const struct cpu_type **out, enum tensor_type t, const c
 /* n values of a row as f32: the row itself where it is that already, else decoded into buf. */
 const float *cpu_row(enum tensor_type t, const uint8_t *row, size_t n, float *buf);
 
-/* Sum of a[i] * b[i] in the order of simd.h. */
-float cpu_dot(const float *a, const float *b, size_t n);
+/* out[i] = sum of w[k] * x[i][k] over k < n in the order of simd.h. */
+void cpu_dots(const float *w, const float *const *x, size_t n_x, size_t n, float *out);
 
-/* Softmax of one row; out may be x. */
-void cpu_softmax_row(const float *x, float *out, size_t n);
+/* Softmax of one row; out may be x. sink: one more score that is not in out, or NULL. */
+void cpu_softmax_row(const float *x, float *out, size_t n, const float *sink);
 
 #define OP(name, args, types, tol)                                                                 \
     enum status cpu_##name(struct backend *b, const struct op_##args *a, struct err *e);

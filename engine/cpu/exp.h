@@ -6,17 +6,20 @@
 #include <math.h>
 #include <stdint.h>
 
-/* e^x to 2^-31 for -700 <= x <= 700; beyond, as at the end; NaN gives NaN.
- * x = n ln 2 + r, |r| <= ln(2)/2; e^r by its series up to r^9/9!, whose rest is < 2^-37. */
-static inline double exp_wide(double x)
+/* e^x = scale (1 + tail), scale a power of two, for -700 <= x <= 700.
+ * x = n ln 2 + r, |r| <= ln(2)/2; tail = e^r - 1 by its series up to r^9/9!, whose rest is < 2^-34
+ * of it. */
+struct exp_parts {
+    double scale, tail;
+};
+
+static inline struct exp_parts exp_split(double x)
 {
     const double shift = 0x1.8p52; /* adding it rounds to an integer, held in the low bits */
     union {
         double d;
         uint64_t u;
     } n, scale;
-    x = x > 700.0 ? 700.0 : x;
-    x = x < -700.0 ? -700.0 : x;
     n.d = x * 0x1.71547652b82fep0 + shift;
     double r = x - (n.d - shift) * 0x1.62e42fefa39efp-1;
     double p = 1.0 / 362880;
@@ -28,9 +31,39 @@ static inline double exp_wide(double x)
     p = p * r + 1.0 / 6;
     p = p * r + 0.5;
     p = p * r + 1.0;
-    p = p * r + 1.0;
     scale.u = (n.u << 52) + 0x3ff0000000000000u;
-    return p * scale.d;
+    return (struct exp_parts){scale.d, p * r};
+}
+
+static inline double clamp_exponent(double x)
+{
+    x = x > 700.0 ? 700.0 : x;
+    return x < -700.0 ? -700.0 : x;
+}
+
+/* e^x to 2^-31 for -700 <= x <= 700; beyond, as at the end; NaN gives NaN. */
+static inline double exp_wide(double x)
+{
+    struct exp_parts e = exp_split(clamp_exponent(x));
+    return (e.tail + 1.0) * e.scale;
+}
+
+/* e^x - 1, as accurate for small x. */
+static inline double expm1_wide(double x)
+{
+    struct exp_parts e = exp_split(clamp_exponent(x));
+    return e.tail * e.scale + (e.scale - 1.0);
+}
+
+static inline double tanh_wide(double x)
+{
+    double t = expm1_wide(-2.0 * fabs(x));
+    return copysign(t / (2.0 + t), x);
+}
+
+static inline double softcap_wide(double x, double cap)
+{
+    return cap * tanh_wide(x / cap);
 }
 
 /* x / (1 + e^-v), without the cancellation and overflow of that form for v < 0. Infinite v < 0

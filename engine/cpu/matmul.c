@@ -20,10 +20,10 @@ struct job {
     size_t row_bytes, piece_bytes;
 };
 
-/* acc[r][c] += n products of row w[r] and column x + c * x_step. Inlined with constant sizes: the
+/* acc[r][c] += n products of row w[r] and column x[c]. Inlined with constant sizes: the
  * sums stay in registers. */
-static inline void tile(const float *const *w, const float *x, size_t x_step, size_t n,
-                        size_t n_rows, size_t n_cols, struct f32x16 acc[][TILE_COLS])
+static inline void tile(const float *const *w, const float *const *x, size_t n, size_t n_rows,
+                        size_t n_cols, struct f32x16 acc[][TILE_COLS])
 {
     struct f32x16 s[TILE_ROWS][TILE_COLS], wv[TILE_ROWS];
     size_t k = 0;
@@ -33,14 +33,14 @@ static inline void tile(const float *const *w, const float *x, size_t x_step, si
     for (; k + LANES <= n; k += LANES) {
         for (size_t r = 0; r < n_rows; r++) wv[r] = f32x16_load(w[r] + k);
         for (size_t c = 0; c < n_cols; c++) {
-            struct f32x16 xv = f32x16_load(x + c * x_step + k);
+            struct f32x16 xv = f32x16_load(x[c] + k);
             for (size_t r = 0; r < n_rows; r++) s[r][c] = f32x16_madd(wv[r], xv, s[r][c]);
         }
     }
     if (k < n) {
         for (size_t r = 0; r < n_rows; r++) wv[r] = f32x16_load_some(w[r] + k, n - k);
         for (size_t c = 0; c < n_cols; c++) {
-            struct f32x16 xv = f32x16_load_some(x + c * x_step + k, n - k);
+            struct f32x16 xv = f32x16_load_some(x[c] + k, n - k);
             for (size_t r = 0; r < n_rows; r++) s[r][c] = f32x16_madd(wv[r], xv, s[r][c]);
         }
     }
@@ -50,29 +50,40 @@ static inline void tile(const float *const *w, const float *x, size_t x_step, si
 }
 
 /* Any tile up to 4 x 4, by the sizes that are compiled. */
-static void tile_any(const float *const *w, const float *x, size_t x_step, size_t n, size_t n_rows,
+static void tile_any(const float *const *w, const float *const *x, size_t n, size_t n_rows,
                      size_t n_cols, struct f32x16 acc[][TILE_COLS])
 {
     if (n_rows == TILE_ROWS && n_cols == TILE_COLS) {
-        tile(w, x, x_step, n, TILE_ROWS, TILE_COLS, acc);
+        tile(w, x, n, TILE_ROWS, TILE_COLS, acc);
     } else if (n_rows == TILE_ROWS && n_cols == 1) {
-        tile(w, x, x_step, n, TILE_ROWS, 1, acc);
+        tile(w, x, n, TILE_ROWS, 1, acc);
+    } else if (n_rows == 1 && n_cols == TILE_COLS) {
+        tile(w, x, n, 1, TILE_COLS, acc);
     } else {
         for (size_t r = 0; r < n_rows; r++) {
             for (size_t c = 0; c < n_cols; c++) {
                 struct f32x16 one[1][TILE_COLS] = {{acc[r][c]}};
-                tile(w + r, x + c * x_step, x_step, n, 1, 1, one);
+                tile(w + r, x + c, n, 1, 1, one);
                 acc[r][c] = one[0][0];
             }
         }
     }
 }
 
-float cpu_dot(const float *a, const float *b, size_t n)
+void cpu_dots(const float *w, const float *const *x, size_t n_x, size_t n, float *out)
 {
-    struct f32x16 acc[1][TILE_COLS] = {{f32x16_zero()}};
-    tile(&a, b, 0, n, 1, 1, acc);
-    return f32x16_sum(acc[0][0]);
+    for (size_t i = 0; i < n_x; i += TILE_COLS) {
+        struct f32x16 acc[1][TILE_COLS];
+        size_t cols = n_x - i < TILE_COLS ? n_x - i : TILE_COLS;
+        for (size_t c = 0; c < TILE_COLS; c++) acc[0][c] = f32x16_zero();
+        tile_any(&w, x + i, n, 1, cols, acc);
+        for (size_t c = 0; c < cols; c++) out[i + c] = f32x16_sum(acc[0][c]);
+    }
+}
+
+static void columns_at(const float *x[TILE_COLS], const float *first, size_t step, size_t n)
+{
+    for (size_t c = 0; c < n; c++) x[c] = first + c * step;
 }
 
 static inline size_t least(size_t a, size_t b)
@@ -116,8 +127,10 @@ static void run_pieces(void *ctx, size_t begin, size_t end, int thread)
                 w[r] = cpu_row(j->a->w.type, src, n, buf + r * CPU_PIECE);
             }
             for (size_t col = 0, g = 0; col < n_cols; col += TILE_COLS, g++) {
-                tile_any(w, x + col * n_in, n_in, n, n_rows, least(TILE_COLS, n_cols - col),
-                         acc[g]);
+                const float *columns[TILE_COLS];
+                size_t cols = least(TILE_COLS, n_cols - col);
+                columns_at(columns, x + col * n_in, n_in, cols);
+                tile_any(w, columns, n, n_rows, cols, acc[g]);
             }
         }
         for (size_t col = 0, g = 0; col < n_cols; col += TILE_COLS, g++) {
@@ -145,12 +158,13 @@ static void run_panels(void *ctx, size_t begin, size_t end, int thread)
             w[r] = cpu_row(j->a->w.type, j->w + (row + r) * j->row_bytes, n_in, buf + r * n_in);
         }
         for (size_t col = 0; col < n_cols; col += TILE_COLS) {
+            const float *x[TILE_COLS];
             size_t cols = least(TILE_COLS, n_cols - col);
+            columns_at(x, j->x + col * n_in, n_in, cols);
             for (size_t r = 0; r < n_rows; r += TILE_ROWS) {
                 struct f32x16 acc[TILE_ROWS][TILE_COLS];
                 clear_tile(acc);
-                tile_any(w + r, j->x + col * n_in, n_in, n_in, least(TILE_ROWS, n_rows - r), cols,
-                         acc);
+                tile_any(w + r, x, n_in, least(TILE_ROWS, n_rows - r), cols, acc);
                 store_tile(j, row + r, least(TILE_ROWS, n_rows - r), col, cols, acc);
             }
         }
