@@ -76,14 +76,15 @@ double ref_expert_weights(const struct ref_router *r, const double *probs, const
     return sum;
 }
 
-/* By descending weight; equal ones keep their order. */
+/* By descending weight, the lower index first among equals. */
 static void sort_by_weight(uint32_t n, uint32_t *ids, double *weights)
 {
     for (uint32_t i = 1; i < n; i++) {
         const uint32_t id = ids[i];
         const double w = weights[i];
         uint32_t at = i;
-        for (; at > 0 && weights[at - 1] < w; at--) {
+        for (; at > 0 && (weights[at - 1] < w || (weights[at - 1] == w && ids[at - 1] > id));
+             at--) {
             ids[at] = ids[at - 1];
             weights[at] = weights[at - 1];
         }

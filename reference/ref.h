@@ -137,7 +137,8 @@ double ref_clamped_swiglu(double gate, double up);
  * each, only the n_groups_used with the largest sums of their two best values count. ids: the
  * n_used largest selection values; the lowest index among equals. weights: the probabilities of
  * the chosen (without bias), or the softmax over their logits; normalised: divided by
- * max(sum, 2^-14); times scale unless that is 0. In order of descending weight. */
+ * max(sum, 2^-14); times scale unless that is 0. In order of descending weight, the lower index
+ * first among equals. */
 enum ref_gating { REF_GATING_SOFTMAX = 1, REF_GATING_SIGMOID = 2, REF_GATING_SOFTMAX_CHOSEN = 3 };
 struct ref_router {
     enum ref_gating gating;

@@ -119,6 +119,50 @@ static const struct op_row rows[] = {
      .out_group = outg,                                                                            \
      .quick = q,                                                                                   \
      .shape = #r "x" #g "x" #k "-from-" #xr "-" #xg "-to-" #outr "-" #outg},
+#define ROUTE(gate, tok, ex, us, gr, gu, b, norm, sc, in, q)                                       \
+    {.op = OP_route,                                                                               \
+     .gating = ROUTE_##gate,                                                                       \
+     .rows = tok,                                                                                  \
+     .n_experts = ex,                                                                              \
+     .n_used = us,                                                                                 \
+     .n_groups = gr,                                                                               \
+     .n_groups_used = gu,                                                                          \
+     .bias = b,                                                                                    \
+     .normalise = norm,                                                                            \
+     .scale = sc##f,                                                                               \
+     .input = INPUT_##in,                                                                          \
+     .quick = q,                                                                                   \
+     .shape = #gate "-" #tok "x" #ex "-" #us "-groups-" #gr "-" #gu "-b" #b "-n" #norm "-" #sc     \
+                    "-" #in},
+#define EXPERT_MATRIX(ty, m, k, ex, us, tok, ch, slot, b, in, w, q, values, unit)                  \
+    {.op = OP_matmul_id,                                                                           \
+     .types = TYPES_##ty,                                                                          \
+     .rows = m,                                                                                    \
+     .n = k,                                                                                       \
+     .cols = tok,                                                                                  \
+     .n_experts = ex,                                                                              \
+     .n_used = us,                                                                                 \
+     .choice = CHOICE_##ch,                                                                        \
+     .x_per_slot = slot,                                                                           \
+     .bias = b,                                                                                    \
+     .input = INPUT_##in,                                                                          \
+     .weights = WEIGHTS_##w,                                                                       \
+     .quick = q,                                                                                   \
+     .in_values = values,                                                                          \
+     .shape =                                                                                      \
+         #ex "x" #m "x" #k unit "-" #tok "x" #us "-" #ch "-slots" #slot "-b" #b "-" #in "-" #w},
+#define EXPERTS(ty, m, bl, ex, us, tok, ch, slot, b, in, w, q)                                     \
+    EXPERT_MATRIX(ty, m, bl, ex, us, tok, ch, slot, b, in, w, q, false, "b")
+#define EXPERTS_LONG(ty, m, k, ex, us, tok, ch, slot, b, in, w, q)                                 \
+    EXPERT_MATRIX(ty, m, k, ex, us, tok, ch, slot, b, in, w, q, true, "")
+#define MOE_SUM(tok, us, k, in, q)                                                                 \
+    {.op = OP_moe_sum,                                                                             \
+     .rows = tok,                                                                                  \
+     .n_used = us,                                                                                 \
+     .n = k,                                                                                       \
+     .input = INPUT_##in,                                                                          \
+     .quick = q,                                                                                   \
+     .shape = #tok "x" #us "x" #k "-" #in},
 #include "cases.def"
 };
 
@@ -144,6 +188,12 @@ static void (*runner(enum op op))(struct test *, const struct test_case *)
         return run_rows;
     case OP_rope:
         return run_rope;
+    case OP_route:
+        return run_route;
+    case OP_matmul_id:
+        return run_matmul_id;
+    case OP_moe_sum:
+        return run_moe_sum;
     case OP_scale_rows:
         return run_scale_rows;
     case OP_copy:

@@ -67,6 +67,14 @@ void run_kv_write(struct test *t, const struct test_case *c);
 void run_flat(struct test *t, const struct test_case *c);
 void run_scale_rows(struct test *t, const struct test_case *c);
 void run_copy(struct test *t, const struct test_case *c);
+void run_route(struct test *t, const struct test_case *c);
+void run_matmul_id(struct test *t, const struct test_case *c);
+void run_moe_sum(struct test *t, const struct test_case *c);
+
+/* Values in a row of weights of a type. */
+size_t ops_row_length(const struct op_row *row, const struct type_spec *type);
+/* Checks that sizes differ: a shape of equal ones would fit swapped arguments. */
+bool ops_sizes_differ(struct test *t, size_t m, size_t n, size_t k);
 
 /* Of an operation whose output may be its input, run so once more: the same bits are due. v: where
  * the second result is; first: the one in a buffer of its own. */

@@ -3,14 +3,13 @@
 #include "compare.h"
 #include "ref.h"
 
-static size_t row_length(const struct op_row *row, const struct type_spec *type)
+size_t ops_row_length(const struct op_row *row, const struct type_spec *type)
 {
     if (row->in_values) return row->n;
     return (size_t)row->n * (type->block_elems > 1 ? type->block_elems : 32);
 }
 
-/* A shape of equal sizes would fit swapped arguments. */
-static bool sizes_differ(struct test *t, size_t m, size_t n, size_t k)
+bool ops_sizes_differ(struct test *t, size_t m, size_t n, size_t k)
 {
     return test_check(t, (m != n && m != k && n != k) || m * n * k == 1,
                       "sizes %zu, %zu and %zu are not all different", m, n, k);
@@ -22,9 +21,9 @@ void run_matmul(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     const struct type_spec *type = type_by_name(c->type);
-    size_t m = row->rows, k = row_length(row, type), n = row->cols;
+    size_t m = row->rows, k = ops_row_length(row, type), n = row->cols;
     struct rng r = rng_of(t);
-    if (!sizes_differ(t, m, n, k)) return;
+    if (!ops_sizes_differ(t, m, n, k)) return;
     uint8_t *w = input_weights(t, &r, type->id, row->weights, m, k);
     float *x = test_alloc(t, n * k, sizeof *x), *bias = test_alloc(t, m, sizeof *bias);
     double *y = test_alloc(t, n * m, sizeof *y), *mag = test_alloc(t, n * m, sizeof *mag);
@@ -63,7 +62,7 @@ void run_lookup(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     const struct type_spec *type = type_by_name(c->type);
-    size_t m = row->rows, k = row_length(row, type), n = row->cols;
+    size_t m = row->rows, k = ops_row_length(row, type), n = row->cols;
     struct rng r = rng_of(t);
     uint8_t *w = input_weights(t, &r, type->id, row->weights, m, k);
     int32_t *ids = test_alloc(t, n, sizeof *ids);
