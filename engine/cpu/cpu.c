@@ -19,14 +19,9 @@ static void cpu_close(struct backend *b)
 }
 
 extern /* Not supported yet. */
-#define cpu_matmul_id    NULL
-#define cpu_gelu_erf     NULL
-#define cpu_sigmoid      NULL
-#define cpu_softcap      NULL
-#define cpu_gelu_erf_mul NULL
-#define cpu_swiglu_oai   NULL
-#define cpu_route        NULL
-#define cpu_moe_sum      NULL
+#define cpu_matmul_id NULL
+#define cpu_route     NULL
+#define cpu_moe_sum   NULL
 
     const struct backend_ops cpu_backend;
 

@@ -1,4 +1,4 @@
-/* Operations on single values: silu, gelu, their products, add, scale. */
+/* Operations on single values: activations, their products, add, scale, softcap. */
 #include "cpu/cpu.h"
 #include "cpu/exp.h"
 
@@ -25,8 +25,13 @@ enum { GRAIN = 4096 };
 
 LOOP(silu, (float)silu_wide(a[i]))
 LOOP(gelu, (float)gelu_wide(a[i]))
+LOOP(gelu_erf, (float)gelu_erf_wide(a[i]))
+LOOP(sigmoid, (float)sigmoid_wide(a[i]))
+LOOP(softcap, (float)softcap_wide(a[i], factor))
 LOOP(silu_mul, (float)(silu_wide(a[i]) * b[i]))
 LOOP(gelu_mul, (float)(gelu_wide(a[i]) * b[i]))
+LOOP(gelu_erf_mul, (float)(gelu_erf_wide(a[i]) * b[i]))
+LOOP(swiglu_oai, (float)swiglu_oai_wide(a[i], b[i]))
 LOOP(add, a[i] + b[i])
 LOOP(scale, factor *a[i])
 
@@ -51,17 +56,24 @@ LOOP(scale, factor *a[i])
         return ST_OK;                                                                              \
     }
 
+#define FACTOR(name)                                                                               \
+    enum status cpu_##name(struct backend *b, const struct op_scale *a, struct err *e)             \
+    {                                                                                              \
+        struct job j = {cpu_floats(a->x, a->n), NULL, cpu_floats(a->out, a->n), a->factor};        \
+        (void)e;                                                                                   \
+        pool_run(cpu_of(b)->pool, a->n, GRAIN, name##_range, &j);                                  \
+        cpu_count(cpu_of(b), #name, NULL, NULL);                                                   \
+        return ST_OK;                                                                              \
+    }
+
 UNARY(silu)
 UNARY(gelu)
+UNARY(gelu_erf)
+UNARY(sigmoid)
 BINARY(silu_mul)
 BINARY(gelu_mul)
+BINARY(gelu_erf_mul)
+BINARY(swiglu_oai)
 BINARY(add)
-
-enum status cpu_scale(struct backend *b, const struct op_scale *a, struct err *e)
-{
-    struct job j = {cpu_floats(a->x, a->n), NULL, cpu_floats(a->out, a->n), a->factor};
-    (void)e;
-    pool_run(cpu_of(b)->pool, a->n, GRAIN, scale_range, &j);
-    cpu_count(cpu_of(b), "scale", NULL, NULL);
-    return ST_OK;
-}
+FACTOR(scale)
+FACTOR(softcap)

@@ -86,4 +86,47 @@ static inline double gelu_wide(double x)
     return over_logistic(x, 1.5957691216057307 * (x + 0.044715 * x * x * x));
 }
 
+static inline double sigmoid_wide(double x)
+{
+    return over_logistic(1.0, x);
+}
+
+/* erfc(z) = t g(t) e^(-z^2) for z >= 0, t = 1 / (1 + 0.4 z): g is smooth up to t = 0, which is z =
+ * infinity. Its polynomial, interpolated in 13 Chebyshev nodes of [0, 1], is within 2^-30 of it
+ * relatively, so that nothing cancels however small erfc is. squared = z^2. */
+static inline double erfc_wide(double z, double squared)
+{
+    double t = 1.0 / (1.0 + 0.4 * z);
+    double g = 0x1.33f2f74fc74f1p-6;
+    g = g * t - 0x1.b7bb8250c3fa8p-4;
+    g = g * t + 0x1.e6644855921a9p-3;
+    g = g * t - 0x1.e654190177808p-3;
+    g = g * t + 0x1.9d99b3ef1fea2p-4;
+    g = g * t - 0x1.db25835864184p-5;
+    g = g * t + 0x1.c5a121bdc9196p-6;
+    g = g * t + 0x1.0cdd439e8a6aap-4;
+    g = g * t + 0x1.f2a24d5576b0bp-4;
+    g = g * t + 0x1.5f44209bbb58dp-3;
+    g = g * t + 0x1.a93568167dcc9p-3;
+    g = g * t + 0x1.ce2f22d1a3346p-3;
+    g = g * t + 0x1.ce2f219f4fb13p-3;
+    return t * g * exp_wide(-squared);
+}
+
+/* 0.5 x (1 + erf(x / sqrt(2))) = x erfc(-x / sqrt(2)) / 2 */
+static inline double gelu_erf_wide(double x)
+{
+    double half = 0.5 * erfc_wide(fabs(x) * 0x1.6a09e667f3bcdp-1, 0.5 * x * x);
+    return x * (x < 0.0 ? half : 1.0 - half);
+}
+
+/* With g and u clamped: g / (1 + e^(-1.702 g)) (u + 1). NaN stays NaN. */
+static inline double swiglu_oai_wide(double g, double u)
+{
+    g = g > 7.0 ? 7.0 : g;
+    u = u > 7.0 ? 7.0 : u;
+    u = u < -7.0 ? -7.0 : u;
+    return over_logistic(g, 1.702 * g) * (u + 1.0);
+}
+
 #endif
