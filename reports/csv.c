@@ -140,7 +140,8 @@ static json_t *locate_rows(const json_t *report)
 
 enum status format_csv(struct buffer *out, const json_t *report, const char *table, struct err *e)
 {
-    static const char *const flat[] = {"cases", "coverage", "bench", "mutants", "effect"};
+    static const char *const flat[] = {"cases",   "coverage", "bench",
+                                       "mutants", "effect",   "quantize"};
     json_t *rows = NULL;
     for (size_t i = 0; i < sizeof flat / sizeof *flat; i++)
         if (strcmp(table, flat[i]) == 0) rows = json_incref(json_object_get(report, table));
@@ -150,7 +151,7 @@ enum status format_csv(struct buffer *out, const json_t *report, const char *tab
     if (!rows)
         return fail(e, ST_USAGE,
                     "there is no table '%s', but: cases, coverage, models, layers, locate, bench, "
-                    "mutants, effect",
+                    "mutants, effect, quantize",
                     table);
     write_rows(out, rows);
     json_decref(rows);

@@ -85,7 +85,8 @@ static void append_from(json_t *root, const json_t *part, const char *key, const
 
 static void merge_into(json_t *root, json_t *part)
 {
-    static const char *const arrays[] = {"cases", "models", "locate", "effect", "bench", "mutants"};
+    static const char *const arrays[] = {"cases", "models",   "locate", "effect",
+                                         "bench", "quantize", "mutants"};
     const char *machine = note_machine(root, json_object_get(part, "environment"));
     size_t i;
     json_t *env;

@@ -200,7 +200,7 @@ function mutants() {
 /* ---- tables of flat entries ---- */
 
 function flatTable(id, title, key, note) {
-  const rows = DATA[key];
+  const rows = DATA[key] || [];
   if (!rows.length) return;
   const columns = [...new Set(rows.flatMap(r => Object.keys(r)))].filter(c => rows.some(r => r[c] !== null && typeof r[c] !== "object"));
   const text = v => typeof v === "string" && Number.isNaN(Number(v));
@@ -257,6 +257,7 @@ locate();
 cases();
 effects();
 flatTable("bench", "Speed", "bench", "Medians; the spread is half the distance between the quartiles.");
+flatTable("quantize", "Quantized tensors", "quantize", "Errors against the values that were encoded.");
 mutants();
 coverage();
 environment();

@@ -159,7 +159,8 @@ json_t *report_rest(void)
         put(summary, case_status_name((enum case_status)s), json_integer(0));
     put(rest, "summary", summary);
     put(rest, "coverage", json_array());
-    static const char *const arrays[] = {"models", "locate", "effect", "bench", "mutants"};
+    static const char *const arrays[] = {"models", "locate",   "effect",
+                                         "bench",  "quantize", "mutants"};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) put(rest, arrays[i], json_array());
     return rest;
 }
@@ -453,6 +454,20 @@ void report_bench(struct report *r, const struct report_bench *b)
     put(j, "samples", json_integer((json_int_t)b->samples));
     put(j, "more_is_better", json_boolean(b->more_is_better));
     json_array_append_new(json_object_get(r->root, "bench"), j);
+}
+
+void report_quantized(struct report *r, const struct report_quantized *q)
+{
+    json_t *j = json_object();
+    put(j, "file", text(q->file));
+    put(j, "tensor", text(q->tensor));
+    put(j, "from", text(q->from));
+    put(j, "to", text(q->to));
+    put(j, "elements", json_integer((json_int_t)q->elements));
+    put(j, "bytes", json_integer((json_int_t)q->bytes));
+    put(j, "nmse", number(q->nmse));
+    put(j, "max_error", number(q->max_error));
+    json_array_append_new(json_object_get(r->root, "quantize"), j);
 }
 
 /* ---- files ------------------------------------------------------------------------------- */

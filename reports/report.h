@@ -6,7 +6,7 @@
 
 #include "harness.h"
 
-#define REPORT_SCHEMA "1.1"
+#define REPORT_SCHEMA "1.2"
 
 struct report;
 
@@ -79,6 +79,14 @@ struct report_bench {
     bool more_is_better;
 };
 void report_bench(struct report *r, const struct report_bench *b);
+
+/* What quantizing made of one tensor: types by name, errors against its values before. */
+struct report_quantized {
+    const char *file, *tensor, *from, *to;
+    uint64_t elements, bytes;
+    double nmse, max_error;
+};
+void report_quantized(struct report *r, const struct report_quantized *q);
 
 /* The run was ended before its end, and why: the report will say that it is not complete. */
 void report_stopped(struct report *r, const char *why);

@@ -99,6 +99,7 @@ def damaged():
     yield change("complete as text", lambda d: d.update(complete="true"))
     yield change("a date that is none", lambda d: d.update(started="yesterday"))
     yield change("a localisation without sites", lambda d: d["locate"][0]["variants"][0].pop("sites"))
+    yield change("a tensor without its error", lambda d: d.update(quantize=[{"file": "a", "tensor": "b", "from": "f16", "to": "q4_K"}]))
     yield change("a measurement without a unit", lambda d: d["bench"][0].pop("unit"))
 
 
@@ -121,7 +122,12 @@ def test_schema(files):
                                            if os.path.isdir(name) else [name])]
     fresh = os.path.join(work, "fresh.json")
     run("test", "decode.q4_K", "decode.f16", "--subject", "cpu", "--json", fresh)
-    for path in [SAMPLE, fresh, *found]:
+    tensors = os.path.join(work, "quantize.json")
+    model = os.path.join(HERE, "..", "vectors", "models", "primer-4m-f16.gguf.gz")
+    run("quantize", model, os.path.join(work, "q4.gguf"), "--type", "q4_K", "--quiet", "--json", tensors)
+    rows = read(tensors)["quantize"]
+    assert len(rows) == 57 and {r["to"] for r in rows} == {"q4_K", "f32"} and max(r["nmse"] for r in rows) < 0.01
+    for path in [SAMPLE, fresh, tensors, *found]:
         doc = read(path)
         assert next(iter(doc)) == "schema_version", f"{path}: schema_version is not first"
         errors = [f"{list(e.path)}: {e.message}" for e in check.iter_errors(doc)]
@@ -391,6 +397,9 @@ def test_usage(_):
     for action in "html", "junit", "validate":
         run("report", action, broken, code=1)
     run("report", "html", SAMPLE, "--out", "/nonexistent/x.html", code=1)
+    for command in (["info"], ["report", "html"]):
+        said = subprocess.run([assay, *command, "--nonsense"], capture_output=True, text=True)
+        assert said.returncode == 2 and said.stderr.startswith(f"assay {' '.join(command)}: "), said.stderr
     print("usage is usage")
 
 

@@ -43,7 +43,8 @@ static size_t count_mutants(const json_t *report, const char *verdict)
 static void other_contents(struct buffer *out, const json_t *report)
 {
     size_t effects = json_array_size(json_object_get(report, "effect")),
-           speeds = json_array_size(json_object_get(report, "bench"));
+           speeds = json_array_size(json_object_get(report, "bench")),
+           tensors = json_array_size(json_object_get(report, "quantize"));
     if (json_array_size(json_object_get(report, "locate")))
         buffer_put(out, "Localisation found no defect");
     else if (json_array_size(json_object_get(report, "mutants")))
@@ -52,6 +53,8 @@ static void other_contents(struct buffer *out, const json_t *report)
     else if (effects || speeds)
         buffer_put(out, effects ? "What quantization costs was measured, conformance was not"
                                 : "Speed was measured, conformance was not");
+    else if (tensors)
+        buffer_print(out, "%zu tensors were quantized, conformance was not measured", tensors);
     else
         buffer_put(out, "Nothing was run, which is not success");
 }

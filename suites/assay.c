@@ -46,10 +46,13 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(argv[1], commands[i].name) != 0) continue;
+        char name[32]; /* what getopt's messages begin with */
+        snprintf(name, sizeof name, "assay %s", commands[i].name);
+        argv[1] = name;
         int code = commands[i].run(argc - 1, argv + 1);
         subjects_close();
         if (fflush(stdout) != 0 || ferror(stdout)) {
-            fprintf(stderr, "assay %s: standard output could not be written\n", argv[1]);
+            fprintf(stderr, "assay %s: standard output could not be written\n", commands[i].name);
             if (code == EXIT_PASS) code = EXIT_FAIL;
         }
         return code;

@@ -2,16 +2,17 @@
 #include "cmd.h"
 #include "mix.h"
 #include "quantize.h"
+#include "report.h"
 
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
     "usage: assay quantize IN OUT --type TYPE [options]\n\n"
-    "Writes the GGUF model IN to OUT with its matrices encoded in TYPE. Vectors, norms and routers\n"
+    "Writes the GGUF model IN to OUT with its matrices encoded in TYPE. Vectors, norms and "
+    "routers\n"
     "stay as they are; rows that do not fill the type's blocks get llama.cpp's substitute. Prints\n"
     "what each tensor became and how far its values moved. OUT appears only when it is complete;\n"
     "a name that ends in .gz makes it compressed.\n\n"
@@ -19,7 +20,7 @@ static const char help[] =
     "                 llama.cpp's mixes (Q4_K_M, ...); mix:Q2_K, mix:Q6_K and mix:Q8_0 are the\n"
     "                 mixes that are called like a type. Case does not matter.\n"
     "  --threads N    threads (default: one per core)\n"
-    "  --json FILE    write the table as JSON too\n"
+    "  --json FILE    write the table as a report too\n"
     "  -q, --quiet    print the totals only\n\n"
     "example:\n"
     "  assay quantize model-f16.gguf model-q4.gguf --type Q4_K_M\n\n"
@@ -35,7 +36,8 @@ struct args {
 struct outcome {
     bool quiet;
     size_t name_width;
-    json_t *rows;              /* NULL without --json */
+    const char *out;
+    struct report *report; /* NULL without --json */
     uint64_t n_elems, n_encoded;
     uint64_t bytes_in, bytes_out;
     double worst_nmse;
@@ -54,17 +56,26 @@ static int parse(int argc, char **argv, struct args *a)
     uint64_t n;
     while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
         switch (c) {
-        case TYPE: a->type = optarg; break;
+        case TYPE:
+            a->type = optarg;
+            break;
         case THREADS:
             if (!parse_u64(optarg, 1, 1024, &n))
                 return cmd_usage("quantize", "--threads '%s' is not 1 to 1024", optarg);
             a->threads = (int)n;
             break;
-        case JSON: a->json = optarg; break;
-        case 'q': a->quiet = true; break;
+        case JSON:
+            a->json = optarg;
+            break;
+        case 'q':
+            a->quiet = true;
+            break;
         case 'h':
-        case HELP: fputs(help, stdout); return EXIT_PASS;
-        default: return EXIT_USAGE;
+        case HELP:
+            fputs(help, stdout);
+            return EXIT_PASS;
+        default:
+            return EXIT_USAGE;
         }
     }
     if (argc - optind != 2) return cmd_usage("quantize", "two names are wanted: IN and OUT");
@@ -92,18 +103,22 @@ static void take_tensor(void *ctx, const struct quantize_tensor *t)
         o->worst_nmse = t->nmse;
         snprintf(o->worst_name, sizeof o->worst_name, "%s", t->name);
     }
-    if (o->rows) {
-        json_array_append_new(
-            o->rows, json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f}", "name", t->name, "from",
-                               type_name(t->from), "to", type_name(t->to), "elements",
-                               (json_int_t)t->n_elems, "bytes", (json_int_t)t->bytes, "nmse",
-                               t->nmse, "worst", t->worst));
-    }
+    if (o->report)
+        report_quantized(o->report, &(struct report_quantized){.file = o->out,
+                                                               .tensor = t->name,
+                                                               .from = type_name(t->from),
+                                                               .to = type_name(t->to),
+                                                               .elements = t->n_elems,
+                                                               .bytes = t->bytes,
+                                                               .nmse = t->nmse,
+                                                               .max_error = t->worst});
     if (o->quiet) return;
     progress_end();
     printf("%-*s  %-7s ", (int)o->name_width, t->name, type_name(t->from));
-    if (encoded) printf("-> %-7s  %10.3e  %10.3e\n", type_name(t->to), t->nmse, t->worst);
-    else printf("kept\n");
+    if (encoded)
+        printf("-> %-7s  %10.3e  %10.3e\n", type_name(t->to), t->nmse, t->worst);
+    else
+        printf("kept\n");
 }
 
 static void print_head(struct outcome *o, const struct gguf *g)
@@ -133,30 +148,6 @@ static void print_totals(const struct outcome *o, const struct args *a, double s
     printf("; %.1f s\n", seconds);
 }
 
-static enum status write_json(const struct outcome *o, const struct args *a, double seconds,
-                              struct err *e)
-{
-    json_t *doc = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:O}", "in", a->in, "out",
-                            a->out, "type", a->type, "elements", (json_int_t)o->n_elems, "encoded",
-                            (json_int_t)o->n_encoded, "bytes_in", (json_int_t)o->bytes_in,
-                            "bytes_out", (json_int_t)o->bytes_out, "worst_nmse", o->worst_nmse,
-                            "seconds", seconds, "tensors", o->rows);
-    char *text = doc ? json_dumps(doc, JSON_INDENT(1)) : NULL;
-    struct file_writer *w = NULL;
-    enum status st = text ? file_create(&w, a->json, e)
-                          : fail(e, ST_FORMAT, "%s: a name is not valid UTF-8", a->json);
-    if (st == ST_OK) st = file_write(w, text, strlen(text), e);
-    if (st == ST_OK) st = file_write(w, "\n", 1, e);
-    if (st == ST_OK) {
-        st = file_commit(w, e);
-    } else if (w) {
-        file_abort(w);
-    }
-    free(text);
-    json_decref(doc);
-    return st;
-}
-
 int cmd_quantize(int argc, char **argv)
 {
     struct args a = {0};
@@ -168,18 +159,22 @@ int cmd_quantize(int argc, char **argv)
     interrupt_catch();
     if (gguf_open(&g, a.in, &e) != ST_OK) return cmd_error("quantize", &e);
     o.quiet = a.quiet;
-    o.rows = a.json ? json_array() : NULL;
+    o.out = a.out;
     struct quantize_options options = {
         .threads = a.threads, .label = a.type, .tensor = take_tensor, .ctx = &o};
     double start = now_seconds();
     struct mix mix;
     enum status st = mix_find(&mix, a.type, &e);
+    if (st == ST_OK && a.json) st = report_open(&o.report, 0, &e);
     if (st == ST_OK) print_head(&o, &g);
     if (st == ST_OK) st = quantize_model(&g, a.type, a.out, &options, &e);
     double seconds = now_seconds() - start;
     if (st == ST_OK) print_totals(&o, &a, seconds);
-    if (st == ST_OK && a.json) st = write_json(&o, &a, seconds, &e);
+    if (st == ST_OK && o.report) {
+        report_environment(o.report, vectors_dir(NULL));
+        st = report_save(o.report, a.json, &e);
+    }
+    if (o.report) report_close(o.report);
     gguf_close(&g);
-    json_decref(o.rows);
     return st == ST_OK ? EXIT_PASS : cmd_error("quantize", &e);
 }

@@ -42,7 +42,12 @@ int cmd_report(int argc, char **argv)
         print_help();
         return EXIT_PASS;
     }
-    for (size_t i = 0; i < N_ACTIONS; i++)
-        if (strcmp(argv[1], actions[i].name) == 0) return actions[i].run(argc - 1, argv + 1);
+    for (size_t i = 0; i < N_ACTIONS; i++) {
+        if (strcmp(argv[1], actions[i].name) != 0) continue;
+        char name[48]; /* what getopt's messages begin with */
+        snprintf(name, sizeof name, "assay report %s", actions[i].name);
+        argv[1] = name;
+        return actions[i].run(argc - 1, argv + 1);
+    }
     return cmd_usage("report", "there is no action '%s'", argv[1]);
 }

@@ -49,12 +49,12 @@ int report_convert(int argc, char **argv)
         else
             return EXIT_USAGE;
     }
-    if (optind + 1 != argc) return cmd_usage("report", "%s takes one report", argv[0]);
+    if (optind + 1 != argc) return cmd_usage("report", "%s takes one report", report_action(argv[0]));
     struct err e = {0};
     struct buffer text = {0};
     json_t *report = NULL;
     enum status st = report_load(&report, argv[optind], &e);
-    if (st == ST_OK) st = convert(&text, argv[0], report, table, &e);
+    if (st == ST_OK) st = convert(&text, report_action(argv[0]), report, table, &e);
     if (st == ST_OK) st = buffer_save(&text, out, &e);
     json_decref(report);
     buffer_free(&text);
