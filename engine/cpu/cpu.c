@@ -15,15 +15,11 @@ static void cpu_close(struct backend *b)
     struct cpu *c = cpu_of(b);
     pool_close(c->pool);
     free(c->scratch);
+    free(c->list);
     free(c);
 }
 
-extern /* Not supported yet. */
-#define cpu_matmul_id NULL
-#define cpu_route     NULL
-#define cpu_moe_sum   NULL
-
-    const struct backend_ops cpu_backend;
+extern const struct backend_ops cpu_backend;
 
 static enum status cpu_open(struct backend **out, const struct backend_options *o, struct err *e)
 {
@@ -42,6 +38,7 @@ static enum status cpu_open(struct backend **out, const struct backend_options *
     c->panels_only = o->variant != NULL;
     enum status st = pool_open(&c->pool, o->n_threads, e);
     if (st == ST_OK) st = cpu_scratch(c, 1 << 15, e);
+    if (st == ST_OK) st = cpu_list(c, 1 << 12, e);
     struct backend *b = (struct backend *)(void *)c;
     if (st == ST_OK) {
         *out = b;
@@ -182,6 +179,17 @@ enum status cpu_scratch(struct cpu *c, size_t n, struct err *e)
     free(c->scratch);
     c->scratch = fresh;
     c->scratch_floats = each;
+    return ST_OK;
+}
+
+enum status cpu_list(struct cpu *c, size_t bytes, struct err *e)
+{
+    if (bytes <= c->list_bytes) return ST_OK;
+    void *fresh = alloc_array(bytes, 1);
+    if (!fresh) return fail(e, ST_NOMEM, "cpu: no memory for a list of %zu bytes", bytes);
+    free(c->list);
+    c->list = fresh;
+    c->list_bytes = bytes;
     return ST_OK;
 }
 

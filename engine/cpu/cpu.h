@@ -18,6 +18,8 @@ struct cpu {
     struct pool *pool;
     float *scratch;        /* scratch_floats for each thread, one after the other */
     size_t scratch_floats; /* grows to the longest row seen, never per token */
+    void *list;            /* list_bytes for what an operation notes down before it begins */
+    size_t list_bytes;     /* grows likewise */
     bool panels_only;      /* variant "panels": matvec decodes whole rows, as matmul does */
     uint64_t dispatches;
     const char *last_op, *last_type, *last_way; /* variant of the last operation; NULL = absent */
@@ -52,6 +54,9 @@ static inline int32_t *cpu_ints(struct view v, size_t n)
 
 /* At least n floats for each thread; contents are lost when it grows. */
 enum status cpu_scratch(struct cpu *c, size_t n, struct err *e);
+
+/* At least that many bytes at c->list; contents are lost when it grows. */
+enum status cpu_list(struct cpu *c, size_t bytes, struct err *e);
 
 static inline float *cpu_scratch_of(const struct cpu *c, int thread)
 {

@@ -1,23 +1,38 @@
-/* matvec and matmul: out = W x (+ bias). Weights are decoded exactly to f32 and multiplied in f32;
- * the sum of one output is that of simd.h whichever way it is computed, so both operations, and
- * any number of columns, give the same bits.
+/* matvec, matmul, matmul_id: out = W x (+ bias). Weights are decoded exactly to f32 and multiplied in f32;
+ * the sum of one output is that of simd.h whichever way it is computed, so all operations,
+ * and any number of columns, give the same bits.
  *
  *   pieces (matvec):  256 weights of each of 4 rows are decoded at a time, into the first cache
  *   panels (matmul):  whole rows are decoded once and meet all columns
+ *
+ * matmul_id is one product per expert, with the columns that chose it.
  */
 #include "cpu/cpu.h"
 #include "cpu/simd.h"
 
 enum { TILE_ROWS = 4, TILE_COLS = 4, MATVEC_COLS = 8, PANEL_FLOATS = 1 << 15 };
 
+/* One column of x and of out. */
+struct column {
+    const float *x; /* (n_in) */
+    float *out;     /* (n_out) */
+};
+
+/* A matrix and the columns that meet it. */
+struct product {
+    const uint8_t *w;
+    const float *bias; /* (n_out) or NULL */
+    const struct column *columns;
+    size_t n_cols;
+};
+
 struct job {
     const struct cpu *cpu;
-    const struct op_matmul *a;
     const struct cpu_type *type;
-    const uint8_t *w;
-    const float *x, *bias; /* (n_cols, n_in), (n_out) or NULL */
-    float *out;            /* (n_cols, n_out) */
-    size_t row_bytes, piece_bytes;
+    const struct product *products;
+    enum tensor_type type_id;
+    size_t n_products, n_in, n_out, row_bytes, piece_bytes;
+    bool panels;
 };
 
 /* acc[r][c] += n products of row w[r] and column x[c]. Inlined with constant sizes: the
@@ -81,11 +96,6 @@ void cpu_dots(const float *w, const float *const *x, size_t n_x, size_t n, float
     }
 }
 
-static void columns_at(const float *x[TILE_COLS], const float *first, size_t step, size_t n)
-{
-    for (size_t c = 0; c < n; c++) x[c] = first + c * step;
-}
-
 static inline size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -98,43 +108,39 @@ static void clear_tile(struct f32x16 acc[][TILE_COLS])
     }
 }
 
-static void store_tile(const struct job *j, size_t row, size_t n_rows, size_t col, size_t n_cols,
-                       struct f32x16 acc[][TILE_COLS])
+static void store_tile(const struct product *p, size_t row, size_t n_rows, size_t col,
+                       size_t n_cols, struct f32x16 acc[][TILE_COLS])
 {
     for (size_t c = 0; c < n_cols; c++) {
-        float *out = j->out + (col + c) * j->a->w.n_out + row;
+        float *out = p->columns[col + c].out + row;
         for (size_t r = 0; r < n_rows; r++) {
             float sum = f32x16_sum(acc[r][c]);
-            out[r] = j->bias ? sum + j->bias[row + r] : sum;
+            out[r] = p->bias ? sum + p->bias[row + r] : sum;
         }
     }
 }
 
-static void run_pieces(void *ctx, size_t begin, size_t end, int thread)
+static void run_pieces(const struct job *j, const struct product *m, size_t begin, size_t end,
+                       float *buf)
 {
-    const struct job *j = ctx;
-    size_t n_in = j->a->w.n_in, n_cols = j->a->n_cols;
-    float *buf = cpu_scratch_of(j->cpu, thread);
     for (size_t row = begin; row < end; row += TILE_ROWS) {
         size_t n_rows = least(TILE_ROWS, end - row);
         struct f32x16 acc[MATVEC_COLS / TILE_COLS][TILE_ROWS][TILE_COLS];
-        for (size_t g = 0; g * TILE_COLS < n_cols; g++) clear_tile(acc[g]);
-        for (size_t p = 0; p * CPU_PIECE < n_in; p++) {
-            const float *w[TILE_ROWS], *x = j->x + p * CPU_PIECE;
-            size_t n = least(CPU_PIECE, n_in - p * CPU_PIECE);
+        for (size_t g = 0; g * TILE_COLS < m->n_cols; g++) clear_tile(acc[g]);
+        for (size_t p = 0; p * CPU_PIECE < j->n_in; p++) {
+            const float *w[TILE_ROWS], *x[MATVEC_COLS];
+            size_t n = least(CPU_PIECE, j->n_in - p * CPU_PIECE);
+            for (size_t c = 0; c < m->n_cols; c++) x[c] = m->columns[c].x + p * CPU_PIECE;
             for (size_t r = 0; r < n_rows; r++) {
-                const uint8_t *src = j->w + (row + r) * j->row_bytes + p * j->piece_bytes;
-                w[r] = cpu_row(j->a->w.type, src, n, buf + r * CPU_PIECE);
+                const uint8_t *src = m->w + (row + r) * j->row_bytes + p * j->piece_bytes;
+                w[r] = cpu_row(j->type_id, src, n, buf + r * CPU_PIECE);
             }
-            for (size_t col = 0, g = 0; col < n_cols; col += TILE_COLS, g++) {
-                const float *columns[TILE_COLS];
-                size_t cols = least(TILE_COLS, n_cols - col);
-                columns_at(columns, x + col * n_in, n_in, cols);
-                tile_any(w, columns, n, n_rows, cols, acc[g]);
+            for (size_t col = 0, g = 0; col < m->n_cols; col += TILE_COLS, g++) {
+                tile_any(w, x + col, n, n_rows, least(TILE_COLS, m->n_cols - col), acc[g]);
             }
         }
-        for (size_t col = 0, g = 0; col < n_cols; col += TILE_COLS, g++) {
-            store_tile(j, row, n_rows, col, least(TILE_COLS, n_cols - col), acc[g]);
+        for (size_t col = 0, g = 0; col < m->n_cols; col += TILE_COLS, g++) {
+            store_tile(m, row, n_rows, col, least(TILE_COLS, m->n_cols - col), acc[g]);
         }
     }
 }
@@ -146,54 +152,93 @@ static size_t panel_rows(size_t n_in)
     return rows < TILE_ROWS ? TILE_ROWS : least(rows, 64);
 }
 
-static void run_panels(void *ctx, size_t begin, size_t end, int thread)
+static void run_panels(const struct job *j, const struct product *m, size_t begin, size_t end,
+                       float *buf)
 {
-    const struct job *j = ctx;
-    size_t n_in = j->a->w.n_in, n_cols = j->a->n_cols, most = panel_rows(n_in);
-    float *buf = cpu_scratch_of(j->cpu, thread);
+    size_t most = panel_rows(j->n_in);
     const float *w[64];
     for (size_t row = begin; row < end; row += most) {
         size_t n_rows = least(most, end - row);
         for (size_t r = 0; r < n_rows; r++) {
-            w[r] = cpu_row(j->a->w.type, j->w + (row + r) * j->row_bytes, n_in, buf + r * n_in);
+            w[r] = cpu_row(j->type_id, m->w + (row + r) * j->row_bytes, j->n_in, buf + r * j->n_in);
         }
-        for (size_t col = 0; col < n_cols; col += TILE_COLS) {
+        for (size_t col = 0; col < m->n_cols; col += TILE_COLS) {
             const float *x[TILE_COLS];
-            size_t cols = least(TILE_COLS, n_cols - col);
-            columns_at(x, j->x + col * n_in, n_in, cols);
+            size_t cols = least(TILE_COLS, m->n_cols - col);
+            for (size_t c = 0; c < cols; c++) x[c] = m->columns[col + c].x;
             for (size_t r = 0; r < n_rows; r += TILE_ROWS) {
                 struct f32x16 acc[TILE_ROWS][TILE_COLS];
                 clear_tile(acc);
-                tile_any(w + r, x, n_in, least(TILE_ROWS, n_rows - r), cols, acc);
-                store_tile(j, row + r, least(TILE_ROWS, n_rows - r), col, cols, acc);
+                tile_any(w + r, x, j->n_in, least(TILE_ROWS, n_rows - r), cols, acc);
+                store_tile(m, row + r, least(TILE_ROWS, n_rows - r), col, cols, acc);
             }
         }
     }
 }
 
-/* Rows per share of a thread at least: less work is not worth waking one. */
-static size_t grain(const struct op_matmul *a)
+/* Threads share the rows of every matrix: their work is equal however the columns fall. */
+static void run_rows(void *ctx, size_t begin, size_t end, int thread)
 {
-    size_t per_row = (size_t)a->w.n_in * a->n_cols;
+    const struct job *j = ctx;
+    float *buf = cpu_scratch_of(j->cpu, thread);
+    for (size_t i = 0; i < j->n_products; i++) {
+        const struct product *m = &j->products[i];
+        if (j->panels || m->n_cols > MATVEC_COLS) {
+            run_panels(j, m, begin, end, buf);
+        } else {
+            run_pieces(j, m, begin, end, buf);
+        }
+    }
+}
+
+/* Rows per share of a thread at least: less work is not worth waking one. */
+static size_t grain(const struct job *j)
+{
+    size_t per_row = 0;
+    for (size_t i = 0; i < j->n_products; i++) per_row += j->n_in * j->products[i].n_cols;
     return TILE_ROWS * (1 + (size_t)PANEL_FLOATS / TILE_ROWS / (per_row > 0 ? per_row : 1));
 }
 
-static enum status product(struct cpu *c, const struct op_matmul *a, bool panels, const char *op,
-                           struct err *e)
+/* The sizes of w; scratch for panels of it. */
+static enum status prepare(struct job *j, struct cpu *c, const struct weight *w, bool panels,
+                           const char *op, struct err *e)
 {
-    size_t n_in = a->w.n_in, n_out = a->w.n_out;
-    struct job j = {.cpu = c, .a = a};
-    enum status st = cpu_type_of(&j.type, a->w.type, op, e);
-    if (st == ST_OK && panels) st = cpu_scratch(c, panel_rows(n_in) * n_in, e);
+    *j = (struct job){
+        .cpu = c, .type_id = w->type, .n_in = w->n_in, .n_out = w->n_out, .panels = panels};
+    enum status st = cpu_type_of(&j->type, w->type, op, e);
+    if (st == ST_OK) st = cpu_scratch(c, panel_rows(j->n_in) * j->n_in, e);
     if (st != ST_OK) return st;
-    j.row_bytes = type_bytes(type_by_id(a->w.type), n_in);
-    j.piece_bytes = type_bytes(type_by_id(a->w.type), CPU_PIECE);
-    j.w = cpu_at(a->w.at, j.row_bytes * n_out);
-    j.x = cpu_floats(a->x, n_in * a->n_cols);
-    j.out = cpu_floats(a->out, n_out * a->n_cols);
-    j.bias = a->bias.buf ? cpu_floats(a->bias, n_out) : NULL;
-    pool_run(c->pool, n_out, grain(a), panels ? run_panels : run_pieces, &j);
-    cpu_count(c, op, j.type->name, panels ? "panels" : "pieces");
+    j->row_bytes = type_bytes(type_by_id(w->type), j->n_in);
+    j->piece_bytes = type_bytes(type_by_id(w->type), CPU_PIECE);
+    return ST_OK;
+}
+
+static void run(struct cpu *c, const struct job *j, const char *op)
+{
+    pool_run(c->pool, j->n_out, grain(j), run_rows, (void *)(uintptr_t)j);
+    cpu_count(c, op, j->type->name, j->panels ? "panels" : "pieces");
+}
+
+static enum status multiply(struct cpu *c, const struct op_matmul *a, bool panels, const char *op,
+                            struct err *e)
+{
+    struct job j;
+    enum status st = prepare(&j, c, &a->w, panels, op, e);
+    if (st == ST_OK) st = cpu_list(c, a->n_cols * sizeof(struct column), e);
+    if (st != ST_OK) return st;
+    const float *x = cpu_floats(a->x, j.n_in * a->n_cols);
+    float *out = cpu_floats(a->out, j.n_out * a->n_cols);
+    struct column *columns = c->list;
+    for (size_t i = 0; i < a->n_cols; i++) {
+        columns[i] = (struct column){x + i * j.n_in, out + i * j.n_out};
+    }
+    const struct product m = {.w = cpu_at(a->w.at, j.row_bytes * j.n_out),
+                              .bias = a->bias.buf ? cpu_floats(a->bias, j.n_out) : NULL,
+                              .columns = columns,
+                              .n_cols = a->n_cols};
+    j.products = &m;
+    j.n_products = 1;
+    run(c, &j, op);
     return ST_OK;
 }
 
@@ -204,10 +249,61 @@ enum status cpu_matvec(struct backend *b, const struct op_matmul *a, struct err 
         return fail(e, ST_USAGE, "cpu: matvec: %u columns, at most %d", a->n_cols,
                     (int)MATVEC_COLS);
     }
-    return product(c, a, c->panels_only, "matvec", e);
+    return multiply(c, a, c->panels_only, "matvec", e);
 }
 
 enum status cpu_matmul(struct backend *b, const struct op_matmul *a, struct err *e)
 {
-    return product(cpu_of(b), a, true, "matmul", e);
+    return multiply(cpu_of(b), a, true, "matmul", e);
+}
+
+/* Sorts the slots by expert: products (n_experts), columns (slots). Returns how many experts were
+ * chosen; their products come first. */
+static size_t group_slots(const struct job *j, const struct op_matmul_id *a,
+                          struct product *products, struct column *columns)
+{
+    size_t slots = (size_t)a->n_tokens * a->n_used, begin = 0, n = 0;
+    size_t x_rows = a->x_per_slot ? slots : a->n_tokens, matrix = j->row_bytes * j->n_out;
+    const int32_t *ids = cpu_ints(a->ids, slots);
+    const float *x = cpu_floats(a->x, x_rows * j->n_in);
+    const float *bias = a->bias.buf ? cpu_floats(a->bias, j->n_out * a->n_experts) : NULL;
+    const uint8_t *w = cpu_at(a->w.at, matrix * a->n_experts);
+    float *out = cpu_floats(a->out, slots * j->n_out);
+    for (size_t i = 0; i < a->n_experts; i++) products[i] = (struct product){.n_cols = 0};
+    for (size_t s = 0; s < slots; s++) products[ids[s]].n_cols++;
+    for (size_t i = 0; i < a->n_experts; i++) {
+        products[i].columns = columns + begin;
+        begin += products[i].n_cols;
+        products[i].n_cols = 0;
+    }
+    for (size_t s = 0; s < slots; s++) {
+        struct product *m = &products[ids[s]];
+        columns[(size_t)(m->columns - columns) + m->n_cols++] =
+            (struct column){x + (a->x_per_slot ? s : s / a->n_used) * j->n_in, out + s * j->n_out};
+    }
+    for (size_t i = 0; i < a->n_experts; i++) {
+        struct product m = products[i];
+        if (m.n_cols == 0) continue;
+        m.w = w + i * matrix;
+        m.bias = bias ? bias + i * j->n_out : NULL;
+        products[n++] = m;
+    }
+    return n;
+}
+
+enum status cpu_matmul_id(struct backend *b, const struct op_matmul_id *a, struct err *e)
+{
+    struct cpu *c = cpu_of(b);
+    struct job j;
+    size_t heads = a->n_experts * sizeof(struct product);
+    size_t slots = (size_t)a->n_tokens * a->n_used;
+    enum status st = prepare(&j, c, &a->w, c->panels_only, "matmul_id", e);
+    if (st == ST_OK) st = cpu_list(c, heads + slots * sizeof(struct column), e);
+    if (st != ST_OK) return st;
+    struct product *products = c->list;
+    struct column *columns = (struct column *)(void *)((uint8_t *)c->list + heads);
+    j.n_products = group_slots(&j, a, products, columns);
+    j.products = products;
+    run(c, &j, "matmul_id");
+    return ST_OK;
 }
