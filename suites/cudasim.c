@@ -320,7 +320,7 @@ static void run_one_cell(struct test *t, const struct test_case *c)
     struct bench s;
     (void)c;
     if (bench_open(&s, t, "check"))
-        expect_fault(&s, do_attention_of(&s, &a, TYPE_F16), "race", "kv_write");
+        expect_fault(&s, do_attention_of(&s, &a, TYPE_F16), "race", "kv_write_f16");
     bench_close(&s);
 }
 

@@ -256,19 +256,6 @@ static enum status cuda_download(struct backend *b, void *dst, struct view src, 
     return leave(b, st, e);
 }
 
-/* Not supported yet. */
-#define cuda_op_layer_norm   NULL
-#define cuda_op_matmul_id    NULL
-#define cuda_op_gelu_erf     NULL
-#define cuda_op_sigmoid      NULL
-#define cuda_op_softcap      NULL
-#define cuda_op_gelu_erf_mul NULL
-#define cuda_op_swiglu_oai   NULL
-#define cuda_op_route        NULL
-#define cuda_op_moe_sum      NULL
-#define cuda_op_scale_rows   NULL
-#define cuda_op_copy         NULL
-
 const struct backend_ops cuda_backend = {
     .name = "cuda",
     .open = cuda_open,

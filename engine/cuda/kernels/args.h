@@ -8,7 +8,7 @@
 
 enum {
     WARP = 32,
-    ROW_BLOCK = 256,      /* threads that share a row: rms_norm, softmax, argmax */
+    ROW_BLOCK = 256,      /* threads that share a row: norms, softmax, argmax, route */
     FLAT_BLOCK = 128,     /* threads of a kernel in which each works alone */
     MATVEC_WARPS = 4,     /* rows per block of matvec, a warp each */
     MATVEC_COLS = 8,      /* most columns of matvec */
@@ -20,7 +20,12 @@ enum {
     TILE_BLOCK = 256,
     MMA_BLOCK = 128,      /* matmul on tensor cores: four warps of 32 x 32 outputs */
     ATTN_MAX_WARPS = 8,
-    HEAD_MAX = 256        /* largest head_dim of attention */
+    ATTN_SLICE = 256,     /* dimensions of a value that a block of attention makes */
+    ATTN_WIDE = 512,      /* the same of attention_wide */
+    MAX_EXPERTS = 1024,
+    GATE_SOFTMAX = 1,     /* enum route_gating */
+    GATE_SIGMOID = 2,
+    GATE_CHOSEN = 3
 };
 
 struct k_get_rows {
@@ -31,10 +36,11 @@ struct k_get_rows {
     uint32_t n_in, n;
 };
 
-struct k_rms_norm {
-    const float *x, *w;
+struct k_norm {
+    const float *x;
+    const float *w, *b;   /* (w_rows, n); b may be NULL */
     float *out;
-    uint32_t rows, n;
+    uint32_t rows, n, w_rows;
     float eps;
 };
 
@@ -48,35 +54,47 @@ struct k_matmul {
     uint32_t n_in, n_out, n_cols;
 };
 
+struct k_matmul_id {
+    const uint8_t *w;     /* (n_experts, n_out, n_in) */
+    const float *x;       /* (n_pairs / x_pairs, n_in) */
+    const int32_t *ids;   /* (n_pairs): a token and one of its slots */
+    const float *bias;    /* (n_experts, n_out) or NULL */
+    float *out;           /* (n_pairs, n_out) */
+    uint64_t row_bytes;
+    uint32_t n_in, n_out, n_pairs;
+    uint32_t x_pairs;     /* pairs that share a row of x */
+};
+
 struct k_rope {
     float *x;             /* (n_tokens, n_heads, head_dim) */
     const float *table;   /* (n_tokens, n_dims / 2, 2) */
-    uint32_t n_tokens, n_heads, head_dim, n_dims;
+    uint32_t n_tokens, n_heads, head_dim, first, n_dims;
     uint32_t neox;
 };
 
 struct k_kv_write {
     const float *src;     /* (n_tokens, row) */
     const int32_t *cells;
-    void *cache;          /* (any, row) of f32, or of f16 */
+    uint8_t *cache;       /* (any, row) of the kernel's type */
     uint32_t n_tokens, row;
-    uint32_t half;
 };
 
 struct k_attention {
-    const float *q;
-    const void *k, *v;    /* f32, or f16 where k_half, v_half */
-    const int32_t *pos, *cell_pos;
+    const float *q;       /* (n_tokens, n_heads, head_dim) */
+    const uint8_t *k, *v; /* (n_cells, n_kv_heads, head_dim or value_dim) of k_type, v_type */
+    const int32_t *pos, *first, *cell_pos;
+    const float *sinks;   /* (n_heads) or NULL */
     float *probs, *out;
-    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_cells;
-    uint32_t k_half, v_half;
-    float scale;
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, value_dim, n_cells;
+    uint32_t k_type, v_type; /* enum tensor_type, a row of cache.def */
+    float scale, softcap;
 };
 
 struct k_softmax {
     const float *x;
+    const float *sinks;   /* (n_sinks) or NULL */
     float *out;
-    uint32_t rows, n;
+    uint32_t rows, n, n_sinks;
 };
 
 struct k_argmax {
@@ -102,6 +120,37 @@ struct k_scale {
     float *out;
     uint32_t n;
     float factor;
+};
+
+struct k_scale_rows {
+    const float *x, *factors;
+    float *out;
+    uint32_t rows, n;
+};
+
+struct k_copy {
+    const float *x;
+    float *out;
+    uint32_t rows, groups, n;
+    uint32_t x_row, x_group, out_row, out_group;
+};
+
+struct k_route {
+    const float *logits;  /* (n_tokens, n_experts) */
+    const float *bias;    /* (n_experts) or NULL */
+    int32_t *ids;         /* (n_tokens, n_used) */
+    float *weights;
+    uint32_t n_tokens, n_experts, n_used, n_groups, n_groups_used;
+    uint32_t gating;      /* enum route_gating */
+    uint32_t normalise;
+    float scale;
+};
+
+struct k_moe_sum {
+    const float *x;       /* (n_tokens, n_used, n) */
+    const float *weights; /* (n_tokens, n_used) */
+    float *out;
+    uint32_t n_tokens, n_used, n;
 };
 
 #endif

@@ -28,61 +28,6 @@
 #define ALL_LANES 0xffffffffu
 #define K_INFINITY __uint_as_float(0x7f800000u)
 
-/* exp(x + low), low a small correction: about 1 ulp where the result is normal. 2^k * exp(r),
- * |r| <= ln(2)/2, by the Taylor series of degree 7 (its rest is below 2^-26 there). */
-DEVICE_FN float k_exp_sum(float x, float low)
-{
-    if (!(x <= 88.8f)) return x != x ? x : K_INFINITY;
-    if (x < -104.0f) return 0.0f;
-    float k = rintf(x * 1.44269504f);
-    float r = fmaf(k, -0.693359375f, x); /* exact: 0.693359375 has 9 bits */
-    r = fmaf(k, 2.12194440e-4f, r) + low;
-    float p = 1.98412698e-4f;
-    p = fmaf(p, r, 1.38888889e-3f);
-    p = fmaf(p, r, 8.33333333e-3f);
-    p = fmaf(p, r, 4.16666667e-2f);
-    p = fmaf(p, r, 1.66666667e-1f);
-    p = fmaf(p, r, 0.5f);
-    p = fmaf(p * r, r, r) + 1.0f;
-    int32_t e = (int32_t)k, half = e / 2; /* in two steps: 2^k alone may not be a normal number */
-    return p * __uint_as_float((uint32_t)(half + 127) << 23) *
-           __uint_as_float((uint32_t)(e - half + 127) << 23);
-}
-
-DEVICE_FN float k_exp(float x) { return k_exp_sum(x, 0.0f); }
-
-/* x / (1 + exp(-(z + low))). For negative z through exp(z), so that nothing overflows; far down
- * through exp(z/2) twice, so that a result that is still a normal number keeps its bits. */
-DEVICE_FN float k_logistic_times(float x, float z, float low)
-{
-    if (z >= 0.0f) return x / (1.0f + k_exp_sum(-z, -low));
-    if (z < -80.0f) {
-        float t = k_exp_sum(0.5f * z, 0.5f * low);
-        return x * t * t;
-    }
-    float t = k_exp_sum(z, low);
-    return x * t / (1.0f + t);
-}
-
-DEVICE_FN float k_silu(float x) { return k_logistic_times(x, x, 0.0f); }
-
-/* tanh form: 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), 2u = c x (1 + a x^2), c = 2 sqrt(2/pi),
- * a = 0.044715. 2u reaches 100 where the result still counts, so it is kept in two floats. */
-DEVICE_FN float k_gelu(float x)
-{
-    if (x > 12.0f) return x;
-    if (x < -12.0f) return -0.0f; /* below the smallest number */
-    const float c_hi = 1.59576917f, c_lo = -4.53406805e-8f; /* c */
-    const float ca_hi = 0.0713548139f, ca_lo = 2.39883247e-9f; /* c a */
-    float h = x * x, l = fmaf(x, x, -h);
-    float q = ca_hi * h;
-    float q_lo = fmaf(ca_hi, h, -q) + fmaf(ca_hi, l, ca_lo * h);
-    float s = c_hi + q, b = s - c_hi;
-    float s_lo = (c_hi - (s - b)) + (q - b) + (c_lo + q_lo);
-    float z = x * s;
-    return k_logistic_times(x, z, fmaf(x, s, -z) + x * s_lo);
-}
-
 /* binary32 to binary16, round to nearest even; overflow to infinity, NaN stays NaN. */
 DEVICE_FN uint16_t k_to_half(float x)
 {
@@ -101,6 +46,14 @@ DEVICE_FN uint16_t k_to_half(float x)
     }
     keep += cut > 0x80000000u || (cut == 0x80000000u && (keep & 1u));
     return (uint16_t)(sign | keep);
+}
+
+/* binary32 to bfloat16, round to nearest even; NaN stays NaN. */
+DEVICE_FN uint16_t k_to_bf16(float x)
+{
+    uint32_t u = __float_as_uint(x);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
 /* binary16 to binary32, exact; on the device by its own instruction. */
@@ -136,16 +89,32 @@ DEVICE_FN void k_mma(float *d, const uint32_t *a, const uint32_t *b)
 #define k_mma(d, a, b) sim_mma(d, a, b, __LINE__)
 #endif
 
-/* Element i of a vector of f32 or f16. */
-DEVICE_FN float k_load(const void *p, uint32_t half, uint64_t i)
-{
-    return half ? k_from_half(((const uint16_t *)p)[i]) : ((const float *)p)[i];
-}
-
 /* The global index of a thread that works alone. */
 DEVICE_FN uint64_t k_flat_index(void)
 {
     return (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+#ifdef MUTANT_expert
+#define EXPERT_OF(id) ((uint64_t)(uint32_t)(id) + 1)
+#else
+#define EXPERT_OF(id) ((uint64_t)(uint32_t)(id))
+#endif
+
+/* The product of one pair of a token and a slot: its expert's weights, its row of x. */
+DEVICE_FN struct k_matmul k_product_of(const struct k_matmul_id *a, uint32_t pair)
+{
+    uint64_t row = EXPERT_OF(a->ids[pair]) * a->n_out;
+    struct k_matmul p;
+    p.w = a->w + row * a->row_bytes;
+    p.x = a->x + (uint64_t)(pair / a->x_pairs) * a->n_in;
+    p.bias = a->bias ? a->bias + row : a->bias;
+    p.out = a->out + (uint64_t)pair * a->n_out;
+    p.row_bytes = a->row_bytes;
+    p.n_in = a->n_in;
+    p.n_out = a->n_out;
+    p.n_cols = 1;
+    return p;
 }
 
 DEVICE_FN float k_warp_sum(float v)

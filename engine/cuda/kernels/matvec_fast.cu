@@ -1,4 +1,5 @@
-/* matvec of one column, for the types that models are mostly made of. A block of four warps makes
+/* matvec of one column, for the types that models are mostly made of; matvec_id_fast for one column
+ * of each pair of a token and a slot, as in matvec.cu. A block of four warps makes
  * two rows; a lane takes a chunk of 4 to 16 weights of each row by wide loads, next to the part of x
  * that meets them, which it loads once for both rows. Chunks of neighbouring lanes are neighbours in
  * memory. The values are those of engine/decode, bit for bit: every product is exact.
@@ -223,21 +224,31 @@ DEVICE_FN void store_rows(const struct k_matmul *a, const float *sum, float (*pa
 
 /* A last row without a partner is made twice and stored once. */
 #define MATVEC_FAST(c, chunk)                                                                      \
-    KERNEL_FN(matvec_fast_##c, matmul)                                                             \
+    DEVICE_FN void rows_##c(const struct k_matmul *a, float (*part)[FAST_WARPS])                   \
     {                                                                                              \
-        SHARED(float, part, [FAST_ROWS][FAST_WARPS]);                                              \
         const uint8_t *row[FAST_ROWS];                                                             \
         float sum[FAST_ROWS], v[chunk];                                                            \
         for (uint32_t r = 0; r < FAST_ROWS; r++) {                                                 \
             uint32_t at = blockIdx.x * FAST_ROWS + r;                                              \
-            row[r] = a.w + (at < a.n_out ? at : a.n_out - 1) * a.row_bytes;                        \
+            row[r] = a->w + (at < a->n_out ? at : a->n_out - 1) * a->row_bytes;                    \
             sum[r] = 0.0f;                                                                         \
         }                                                                                          \
-        for (uint32_t i = threadIdx.x; i < a.n_in / chunk; i += FAST_WARPS * WARP) {               \
-            x_##c(a.x, i, v);                                                                      \
+        for (uint32_t i = threadIdx.x; i < a->n_in / chunk; i += FAST_WARPS * WARP) {              \
+            x_##c(a->x, i, v);                                                                     \
             for (uint32_t r = 0; r < FAST_ROWS; r++) sum[r] = dot_##c(row[r], i, v, sum[r]);       \
         }                                                                                          \
-        store_rows(&a, sum, part);                                                                 \
+        store_rows(a, sum, part);                                                                  \
+    }                                                                                              \
+    KERNEL_FN(matvec_fast_##c, matmul)                                                             \
+    {                                                                                              \
+        SHARED(float, part, [FAST_ROWS][FAST_WARPS]);                                              \
+        rows_##c(&a, part);                                                                        \
+    }                                                                                              \
+    KERNEL_FN(matvec_id_fast_##c, matmul_id)                                                       \
+    {                                                                                              \
+        SHARED(float, part, [FAST_ROWS][FAST_WARPS]);                                              \
+        struct k_matmul product = k_product_of(&a, blockIdx.y);                                    \
+        rows_##c(&product, part);                                                                  \
     }
 
 #define FAST(e, c, chunk, align) MATVEC_FAST(c, chunk)

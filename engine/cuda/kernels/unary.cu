@@ -1,5 +1,5 @@
-/* silu, gelu: out[i] = f(x[i]), a thread per element. */
-#include "kernel.h"
+/* silu, gelu, gelu_erf, sigmoid: out[i] = f(x[i]), a thread per element. */
+#include "functions.h"
 
 #define UNARY(name)                                                                                \
     KERNEL_FN(name, unary)                                                                         \
@@ -10,3 +10,5 @@
 
 UNARY(silu)
 UNARY(gelu)
+UNARY(gelu_erf)
+UNARY(sigmoid)

@@ -94,6 +94,11 @@ static inline uint32_t __float_as_uint(float f)
     return v.u;
 }
 
+static inline int __popc(uint32_t u)
+{
+    return __builtin_popcount(u);
+}
+
 static inline uint32_t sim_shuffle_u(uint32_t mask, uint32_t v, uint32_t source, int line)
 {
     return sim_wait(SIM_SHUFFLE, mask, v, source, line);
