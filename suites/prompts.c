@@ -2,6 +2,7 @@
 #include "prompts.h"
 #include "utf8.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,41 @@ enum status prompts_read(struct prompt_set *out, const char *path, const struct 
     if (st == ST_OK && out->n == 0) st = fail(e, ST_FORMAT, "%s: holds no prompt", path);
     if (st != ST_OK) prompts_free(out);
     return st;
+}
+
+enum status prompts_random(struct prompt_set *out, uint64_t seed, const size_t *lengths, size_t n,
+                           uint32_t n_vocab, struct err *e)
+{
+    enum { DIGITS = 12 }; /* of a token and what parts it from the next */
+    size_t total = 0, made = 0;
+    *out = (struct prompt_set){.n = n};
+    for (size_t i = 0; i < n; i++) {
+        total += lengths[i];
+        if (lengths[i] > out->longest) out->longest = lengths[i];
+    }
+    out->text = alloc_array(n * 16 + total * DIGITS, 1);
+    out->lines = alloc_array(n, sizeof *out->lines);
+    out->lengths = alloc_array(n, sizeof *out->lengths);
+    out->tokens = alloc_array(total, sizeof *out->tokens);
+    if (!out->text || !out->lines || !out->lengths || !out->tokens) {
+        prompts_free(out);
+        return fail(e, ST_NOMEM, "no memory for prompts of %zu tokens", total);
+    }
+    char *p = out->text;
+    for (size_t i = 0; i < n; i++) {
+        out->lines[i] = p;
+        out->lengths[i] = lengths[i];
+        p += sprintf(p, "tokens: ");
+        for (size_t k = 0; k < lengths[i]; k++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            int32_t id = (int32_t)((seed >> 33) % n_vocab);
+            out->tokens[made++] = id;
+            p += sprintf(p, k ? ",%d" : "%d", (int)id);
+        }
+        p++;
+    }
+    out->n_tokens = total;
+    return ST_OK;
 }
 
 void prompts_free(struct prompt_set *p)

@@ -17,6 +17,10 @@ struct prompt_set {
  * line: invalid UTF-8, ids out of range, a prompt longer than n_ctx, no prompt at all. */
 enum status prompts_read(struct prompt_set *out, const char *path, const struct engine_model *m,
                          struct err *e);
+/* n prompts of random tokens of a vocabulary; the same for the same seed. A prompt's line is its
+ * list of tokens, as in a file. */
+enum status prompts_random(struct prompt_set *out, uint64_t seed, const size_t *lengths, size_t n,
+                           uint32_t n_vocab, struct err *e);
 void prompts_free(struct prompt_set *p);
 
 #endif
