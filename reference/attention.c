@@ -7,7 +7,9 @@
 bool ref_attention_sees(const struct ref_attention *a, size_t token, size_t cell)
 {
     const int32_t at = a->cell_pos[cell], pos = a->pos[token];
-    return at >= 0 && at <= pos && (a->window == 0 || (int64_t)pos - at < (int64_t)a->window);
+    const int32_t first = a->first ? a->first[token] : 0;
+    return at >= first && at >= 0 && at <= pos &&
+           (a->window == 0 || (int64_t)pos - at < (int64_t)a->window);
 }
 
 static double score(const struct ref_attention *a, const double *q, size_t kv_head, size_t cell)

@@ -93,16 +93,27 @@ void ref_pass_site_local(struct ref_pass *p, enum site site, uint32_t layer,
     ref_pass_site(p, site, layer, v);
 }
 
+static bool cache_check(const struct ref_pass *p, const char *which, enum tensor_type t,
+                        uint32_t head_dim)
+{
+    const struct type_spec *spec = type_by_id((int64_t)t);
+    if (!spec || !ref_cache_type(t))
+        return ref_refuse(p->e, "a KV cache of type %s is not there",
+                          spec ? spec->name : "unknown");
+    if (head_dim % spec->block_elems == 0) return true;
+    return ref_refuse(p->e, "%s heads of %u values do not divide into blocks of %s", which,
+                      head_dim, spec->name);
+}
+
 static bool batch_check(const struct ref_pass *p)
 {
     const struct ref_forward *f = p->f;
     const struct ref_shape *s = &p->m->shape;
-    const enum tensor_type cache[2] = {f->k_type, f->v_type};
     const uint32_t n_ctx = f->n_ctx ? f->n_ctx : s->n_ctx;
-    for (size_t i = 0; i < 2; i++)
-        if (cache[i] != TYPE_F32 && cache[i] != TYPE_F16)
-            return ref_refuse(p->e, "KV cache of type %d: only f32 and f16 are there",
-                              (int)cache[i]);
+    if (!cache_check(p, "K", f->k_type, s->head_dim)) return false;
+    if (!cache_check(p, "V", f->v_type, s->value_dim)) return false;
+    /* where V is a part of K */
+    if (s->value_dim != s->head_dim && !cache_check(p, "V", f->k_type, s->value_dim)) return false;
     for (size_t i = 0, row = 0; i < f->n_seqs; i++) {
         if (f->lengths[i] > n_ctx)
             return ref_fail(p->e, "sequence %zu has %zu tokens, the context %u", i, f->lengths[i],

@@ -160,22 +160,6 @@ void ref_pass_rope(struct ref_pass *p, const struct ref_rope *r, size_t n_heads,
     add_local(p, v);
 }
 
-/* What a cache of type F16 gives back. The engine rounds a value that is not quite the
- * reference's, so the two may fall on neighbouring halves: one spacing apart, at most 2 u16 |x|
- * with u16 = 2^-11, or 2^-24 among the subnormals. That is rare, hence not like a normal
- * variable: several at once must fit too. 8 u16 |x|, like the other bounds. local has no part of
- * it: from the same K and V both sides cache the same. */
-void ref_pass_cache(struct ref_pass *p, enum tensor_type type, struct ref_vals *v)
-{
-    if (type != TYPE_F16) return;
-    for (size_t i = 0; i < p->rows * v->cols; i++) {
-        v->x[i] = (double)ref_f16_to_f32(ref_f32_to_f16((float)v->x[i]));
-        if (!p->track) continue;
-        const double bound = 4 * fmax(0x1p-10 * fabs(v->x[i]), 0x1p-24);
-        v->var[i] += bound * bound;
-    }
-}
-
 /* A function of one argument, its slope, and a bound on its own error in units of u, relative to
  * its value: 8 ulp, and what the exponential adds. */
 struct curve {

@@ -70,8 +70,10 @@ void ref_pass_linear(struct ref_pass *p, const struct ref_weight *w, const struc
 void ref_pass_norm(struct ref_pass *p, const struct ref_norm *norm, const struct ref_vals *in,
                    struct ref_vals *out); /* out may be in */
 void ref_pass_rope(struct ref_pass *p, const struct ref_rope *r, size_t n_heads,
-                   struct ref_vals *v);                                             /* in place */
-void ref_pass_cache(struct ref_pass *p, enum tensor_type type, struct ref_vals *v); /* in place */
+                   struct ref_vals *v); /* in place */
+
+/* In place (forward_cache.c). */
+void ref_pass_cache(struct ref_pass *p, enum tensor_type type, struct ref_vals *v);
 
 /* gate = act(gate) up, or up = act(up) if gate is NULL. */
 void ref_pass_activate(struct ref_pass *p, enum ref_activation act, struct ref_vals *up,

@@ -57,6 +57,21 @@ bool ref_encode_rows(enum tensor_type t, const float *x, size_t n_rows, size_t n
                      const float *weight, uint8_t *out, void (*progress)(void *ctx, size_t rows),
                      void *ctx);
 
+/* The types that a KV cache may have. F32, F16, BF16: round to nearest even, NaN stays NaN. Blocks of
+ * 32 values, finite ones, all arithmetic in binary32, rounded to nearest even after every operation;
+ * id = 1 / d, or 0 where d is 0 or 1 / d not finite; what is stored of d is its binary16:
+ *   Q8_0    amax = max |x|, d = amax / 127; q = roundf(x id), halves away from 0
+ *   Q4_0    m = the x of largest |x| with its sign, the first of equals, d = m / -8;
+ *           q = min(15, (int)(x id + 8.5))
+ *   Q5_1    lo = min x, hi = max x, d = (hi - lo) / 31; q = min(31, (int)((x - lo) id + 0.5)); lo is
+ *           stored as binary16 too
+ *   IQ4_NL  m as for Q4_0, d = m / -127; q: of the level nearest to x id, the lower one of equals */
+bool ref_cache_type(enum tensor_type t);
+
+/* n values (a multiple of the type's block) as a cache of the type holds them; false for other
+ * types. */
+bool ref_cache_encode(enum tensor_type t, const float *x, size_t n, uint8_t *out);
+
 /* ---- operations --------------------------------------------------------------------------- */
 
 /* y(n_cols, n_out) = W x (+ bias); mag = sum_k |w_ik x_k| (+ |bias|). W is n_out rows of type t,
@@ -97,15 +112,15 @@ void ref_rope(const struct ref_rope *r, double *x, const int32_t *pos, size_t n_
               size_t n_heads, size_t head_dim, double *mag);
 
 /* Attention over explicit cells. q (n_tokens, n_heads, head_dim); k (n_cells, n_kv_heads,
- * head_dim), v (n_cells, n_kv_heads, value_dim); query t sees cell c iff 0 <= cell_pos[c] <=
- * pos[t], and pos[t] - cell_pos[c] < window. A score is scale q.k, or with a soft cap
+ * head_dim), v (n_cells, n_kv_heads, value_dim); query t sees cell c iff first[t] <= cell_pos[c] <=
+ * pos[t], first[t] = 0 if there is none, and pos[t] - cell_pos[c] < window. A score is scale q.k, or with a soft cap
  * cap tanh(scale q.k / cap). A sink is one more score of its head, whose weight goes nowhere.
  * scores, weights: (n_tokens, n_heads, n_cells) or NULL, hidden cells -inf and 0; out (n_tokens,
  * n_heads, value_dim); a query that sees nothing gets zeros. mag_scores = sum_d |q k| * scale,
  * that is before the cap; mag = sum_c p |v|. */
 struct ref_attention {
     const double *q, *k, *v;
-    const int32_t *pos, *cell_pos;
+    const int32_t *pos, *first, *cell_pos; /* first may be NULL */
     size_t n_tokens, n_heads, n_kv_heads, head_dim, n_cells;
     size_t value_dim; /* 0: head_dim */
     double scale;
@@ -221,7 +236,8 @@ struct ref_forward {
     const int32_t *tokens;
     const size_t *lengths;
     size_t n_seqs;
-    /* KV cache rounding to apply to K and V after RoPE: TYPE_F32 (none) or TYPE_F16. */
+    /* Types of the KV cache that K (after RoPE) and V go through: any that ref_cache_type knows;
+     * blocks must divide the heads. */
     enum tensor_type k_type, v_type;
     /* Tokens per sequence that the engine is configured for, which some models choose RoPE factors
      * by; 0: the model's context_length. */
