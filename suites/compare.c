@@ -196,16 +196,23 @@ void compare(struct case_result *r, const struct comparison *c)
     tally_finish(&t, c->rows, c->cols);
 }
 
-void compare_within(struct case_result *r, const float *got, const double *want,
-                    const double *bound, size_t rows, size_t cols)
+void compare_within_on(struct case_result *r, const float *got, const double *want,
+                       const double *bound, size_t rows, size_t cols, const struct axes *axes)
 {
     struct tally t = tally_start(r, rows, cols, row_share(cols));
+    t.axes = axes;
     for (size_t i = 0; i < rows * cols; i++) {
         size_t before = t.bad;
         tally_element(&t, element_error(got[i], want[i]), bound[i], want[i]);
         tally_value(&t, got[i], before);
     }
     tally_finish(&t, rows, cols);
+}
+
+void compare_within(struct case_result *r, const float *got, const double *want,
+                    const double *bound, size_t rows, size_t cols)
+{
+    compare_within_on(r, got, want, bound, rows, cols, NULL);
 }
 
 void compare_bits_on(struct case_result *r, const float *got, const float *want, size_t rows,

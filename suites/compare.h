@@ -40,6 +40,8 @@ void compare_bytes(struct case_result *r, const void *got, const void *want, siz
 /* Per-element bounds given by the caller (propagated ones): |got - want| <= bound. */
 void compare_within(struct case_result *r, const float *got, const double *want,
                     const double *bound, size_t rows, size_t cols);
+void compare_within_on(struct case_result *r, const float *got, const double *want,
+                       const double *bound, size_t rows, size_t cols, const struct axes *axes);
 
 /* Hard and marginal bound of one element of a class; n and mag as above, want = the reference. */
 double bound_hard(enum tol_class cls, double want, double mag, size_t n);

@@ -80,6 +80,7 @@ static const struct op_row rows[] = {
      .shape = #h "x" #d "-from-" #f "-" #nd "-" #pair "-" #b "-" #sc "-" #in},
 #define ATTENTION(h, kv, d, p, tok, cell, score, q)                                                \
     {.op = OP_attention,                                                                           \
+     .types = TYPES_PLAIN,                                                                         \
      .heads = h,                                                                                   \
      .kv_heads = kv,                                                                               \
      .head_dim = d,                                                                                \
@@ -89,6 +90,23 @@ static const struct op_row rows[] = {
      .scores = SCORES_##score,                                                                     \
      .quick = q,                                                                                   \
      .shape = "h" #h "-" #kv "x" #d "-past" #p "-" #tok "-" #cell "-" #score},
+#define MASKED(ty, h, kv, d, dv, p, tok, cell, score, win, c, sink, q)                             \
+    {.op = OP_attention,                                                                           \
+     .types = TYPES_##ty,                                                                          \
+     .heads = h,                                                                                   \
+     .kv_heads = kv,                                                                               \
+     .head_dim = d,                                                                                \
+     .value_dim = dv,                                                                              \
+     .past = p,                                                                                    \
+     .rows = tok,                                                                                  \
+     .cells = CELLS_##cell,                                                                        \
+     .scores = SCORES_##score,                                                                     \
+     .window = win,                                                                                \
+     .cap = c,                                                                                     \
+     .sinks = sink,                                                                                \
+     .quick = q,                                                                                   \
+     .shape = "h" #h "-" #kv "x" #d "-v" #dv "-past" #p "-" #tok "-" #cell "-" #score "-w" #win    \
+              "-cap" #c "-s" #sink},
 #define MIXED(h, kv, d, p, tok, q)                                                                 \
     {.op = OP_attention,                                                                           \
      .heads = h,                                                                                   \
@@ -96,6 +114,7 @@ static const struct op_row rows[] = {
      .head_dim = d,                                                                                \
      .past = p,                                                                                    \
      .rows = tok,                                                                                  \
+     .types = TYPES_ALL,                                                                           \
      .mixed = true,                                                                                \
      .quick = q,                                                                                   \
      .shape = "h" #h "-" #kv "x" #d "-past" #p "-" #tok "-mixed"},
@@ -239,18 +258,60 @@ static void add(struct case_list *l, const struct op_row *row, enum op op, const
     case_add(l, &c);
 }
 
+size_t ops_value_dim(const struct op_row *row)
+{
+    return row->value_dim ? row->value_dim : row->head_dim;
+}
+
+enum tensor_type ops_value_type(const struct op_row *row, enum tensor_type keys)
+{
+    if (!row->mixed) return keys;
+    switch (keys) {
+    case TYPE_F32:
+        return TYPE_F16;
+    case TYPE_F16:
+        return TYPE_F32;
+    case TYPE_BF16:
+        return TYPE_Q5_1;
+    case TYPE_Q8_0:
+        return TYPE_F16;
+    case TYPE_Q4_0:
+        return TYPE_IQ4_NL;
+    case TYPE_Q5_1:
+        return TYPE_BF16;
+    default:
+        return TYPE_Q8_0;
+    }
+}
+
+/* Types of a cache, and whether blocks divide what a row has: heads, or a token's row. */
+static const enum tensor_type kv_types[] = {TYPE_F32,  TYPE_F16,  TYPE_BF16,  TYPE_Q8_0,
+                                            TYPE_Q4_0, TYPE_Q5_1, TYPE_IQ4_NL};
+enum { N_KV_TYPES = sizeof kv_types / sizeof *kv_types };
+
+static bool fits_cache(const struct op_row *row, const struct type_spec *t)
+{
+    const bool plain = t->id == TYPE_F32 || t->id == TYPE_F16;
+    if (row->types == TYPES_PLAIN && !plain) return false;
+    if (row->op == OP_kv_write) return row->kv_heads * row->head_dim % t->block_elems == 0;
+    const struct type_spec *values = type_by_id(ops_value_type(row, t->id));
+    return row->head_dim % t->block_elems == 0 && ops_value_dim(row) % values->block_elems == 0;
+}
+
 static void add_row(struct case_list *l, const struct op_row *row, const char *subject)
 {
     static const enum op attention[] = {OP_attention, OP_attn_scores, OP_attn_mix};
-    static const char *const kv[] = {"f32", "f16"};
     if (op_table[row->op].types == OP_PER_TYPE) {
         for (const struct type_spec *t = type_next(NULL); t; t = type_next(t))
             if (has_type(row, t)) add(l, row, row->op, t->name, subject);
-    } else if (row->op == OP_attention) {
-        for (size_t i = 0; i < 3; i++)
-            for (size_t k = 0; k < 2; k++) add(l, row, attention[i], kv[k], subject);
-    } else if (row->op == OP_kv_write) {
-        for (size_t k = 0; k < 2; k++) add(l, row, row->op, kv[k], subject);
+    } else if (op_table[row->op].types == OP_PER_KV) {
+        for (size_t k = 0; k < N_KV_TYPES; k++) {
+            const struct type_spec *t = type_by_id(kv_types[k]);
+            if (!fits_cache(row, t)) continue;
+            if (row->op == OP_kv_write) add(l, row, row->op, t->name, subject);
+            for (size_t i = 0; row->op == OP_attention && i < 3; i++)
+                add(l, row, attention[i], t->name, subject);
+        }
     } else {
         add(l, row, row->op, "f32", subject);
     }

@@ -7,7 +7,8 @@
 
 enum rope_scaling { SCALING_none, SCALING_linear, SCALING_yarn, SCALING_llama3, SCALING_factors };
 
-/* Which types a row is for: ALL of them, one of each FAMILY of layouts, the PLAIN ones. */
+/* Which types a row is for: ALL of them, one of each FAMILY of layouts, the PLAIN ones; of a cache,
+ * ALL of seven or F32 and F16. */
 enum row_types { TYPES_ALL, TYPES_FAMILY, TYPES_PLAIN };
 
 /* Which experts the tokens of matmul_id choose. */
@@ -20,9 +21,11 @@ enum expert_choice {
 
 /* How the cells of a cache lie. */
 enum cell_layout {
-    CELLS_dense, /* cell c holds position c: as the engine's own cache */
-    CELLS_holes, /* shuffled, with empty cells and cells of later positions between */
-    CELLS_blind, /* as holes, and the first queries see nothing */
+    CELLS_dense,     /* cell c holds position c: as the engine's own cache */
+    CELLS_holes,     /* shuffled, with empty cells and cells of later positions between */
+    CELLS_blind,     /* as holes, and the first queries see nothing */
+    CELLS_ring,      /* a ring that has turned: of window + tokens cells, if there is a window */
+    CELLS_sequences, /* as holes, of three sequences, with queries anywhere in them */
 };
 /* What the scores of a query are like. */
 enum score_kind {
@@ -47,7 +50,10 @@ struct op_row {
     bool bias, normalise, x_per_slot;
     enum rope_pairing pairing;
     enum rope_scaling scaling;
-    bool mixed; /* values are f16 where keys are f32, and the other way round */
+    bool mixed;                 /* values are of another type than keys */
+    bool sinks;                 /* attention: one for each head */
+    uint32_t value_dim, window; /* 0: head_dim; none */
+    float cap;                  /* 0: none */
     enum cell_layout cells;
     enum score_kind scores;
     enum input_kind input;
@@ -71,6 +77,10 @@ void run_route(struct test *t, const struct test_case *c);
 void run_matmul_id(struct test *t, const struct test_case *c);
 void run_moe_sum(struct test *t, const struct test_case *c);
 
+/* Dimensions of the values' heads. */
+size_t ops_value_dim(const struct op_row *row);
+/* The type of a cache's values beside keys of a type: where a row mixes them, one of another layout. */
+enum tensor_type ops_value_type(const struct op_row *row, enum tensor_type keys);
 /* Values in a row of weights of a type. */
 size_t ops_row_length(const struct op_row *row, const struct type_spec *type);
 /* Checks that sizes differ: a shape of equal ones would fit swapped arguments. */
