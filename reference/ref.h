@@ -112,12 +112,12 @@ void ref_rope(const struct ref_rope *r, double *x, const int32_t *pos, size_t n_
               size_t n_heads, size_t head_dim, double *mag);
 
 /* Attention over explicit cells. q (n_tokens, n_heads, head_dim); k (n_cells, n_kv_heads,
- * head_dim), v (n_cells, n_kv_heads, value_dim); query t sees cell c iff first[t] <= cell_pos[c] <=
- * pos[t], first[t] = 0 if there is none, and pos[t] - cell_pos[c] < window. A score is scale q.k, or with a soft cap
- * cap tanh(scale q.k / cap). A sink is one more score of its head, whose weight goes nowhere.
- * scores, weights: (n_tokens, n_heads, n_cells) or NULL, hidden cells -inf and 0; out (n_tokens,
- * n_heads, value_dim); a query that sees nothing gets zeros. mag_scores = sum_d |q k| * scale,
- * that is before the cap; mag = sum_c p |v|. */
+ * head_dim), v (n_cells, n_kv_heads, value_dim); query t sees cell c iff first[t] <= cell_pos[c]
+ * <= pos[t], first[t] = 0 if there is none, and pos[t] - cell_pos[c] < window. A score is scale
+ * q.k, or with a soft cap cap tanh(scale q.k / cap). A sink is one more score of its head, whose
+ * weight goes nowhere. scores, weights: (n_tokens, n_heads, n_cells) or NULL, hidden cells -inf
+ * and 0; out (n_tokens, n_heads, value_dim); a query that sees nothing gets zeros. mag_scores =
+ * sum_d |q k| * scale, that is before the cap; mag = sum_c p |v|. */
 struct ref_attention {
     const double *q, *k, *v;
     const int32_t *pos, *first, *cell_pos; /* first may be NULL */
