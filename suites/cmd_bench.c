@@ -3,10 +3,10 @@
 #include "cmd.h"
 #include "engine.h"
 #include "gguf.h"
+#include "options.h"
 #include "report.h"
 #include "subject.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,8 @@ static const char help[] =
     "  --prompt N       tokens of prefill (default 64)\n"
     "  --gen N          tokens to decode after it (default 16)\n"
     "  --repeat R       repetitions, up to 100 (default 5)\n"
-    "  --kv f32|f16     type of the KV cache (default f32)\n"
+    "  --kv TYPE[,TYPE] types of the KV cache, of K and of V (default f32):\n"
+    "                   " CACHE_TYPES "\n"
     "  --threads N      of the CPU (default: one per core)\n"
     "  --json FILE      write a report\n\n"
     "examples:\n"
@@ -33,7 +34,7 @@ static const char help[] =
 struct args {
     const char *model, *subjects, *json;
     uint64_t prompt, gen, repeat, threads;
-    enum tensor_type kv;
+    enum tensor_type kv[2]; /* of K and V */
 };
 
 /* Figures of one subject. */
@@ -43,64 +44,19 @@ struct figures {
     const char *memory_what;
 };
 
-static bool parse_option(int c, struct args *a, int *code)
+static int parse(int argc, char **argv, struct args *a)
 {
-    static const struct {
-        int c;
-        const char *name;
-        uint64_t max;
-    } numbers[] = {{'p', "--prompt", 1 << 20},
-                   {'g', "--gen", 1 << 20},
-                   {'r', "--repeat", BENCH_MAX_SAMPLES},
-                   {'t', "--threads", 1024}};
-    uint64_t *const fields[] = {&a->prompt, &a->gen, &a->repeat, &a->threads};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        if (c != numbers[i].c) continue;
-        if (parse_u64(optarg, 1, numbers[i].max, fields[i])) return true;
-        *code = cmd_usage("bench", "%s '%s' is not a number from 1 to %llu", numbers[i].name,
-                          optarg, (unsigned long long)numbers[i].max);
-        return false;
-    }
-    if (c == 's')
-        a->subjects = optarg;
-    else if (c == 'j')
-        a->json = optarg;
-    else if (c == 'k' && strcmp(optarg, "f32") == 0)
-        a->kv = TYPE_F32;
-    else if (c == 'k' && strcmp(optarg, "f16") == 0)
-        a->kv = TYPE_F16;
-    else if (c == 'k') {
-        *code = cmd_usage("bench", "--kv '%s' is neither f32 nor f16", optarg);
-        return false;
-    } else {
-        *code = c == 'h' ? EXIT_PASS : EXIT_USAGE;
-        if (c == 'h') fputs(help, stdout);
-        return false;
-    }
-    return true;
-}
-
-static bool parse(int argc, char **argv, struct args *a, int *code)
-{
-    static const struct option options[] = {{"subject", required_argument, NULL, 's'},
-                                            {"prompt", required_argument, NULL, 'p'},
-                                            {"gen", required_argument, NULL, 'g'},
-                                            {"repeat", required_argument, NULL, 'r'},
-                                            {"kv", required_argument, NULL, 'k'},
-                                            {"threads", required_argument, NULL, 't'},
-                                            {"json", required_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    *a = (struct args){.subjects = "cpu", .prompt = 64, .gen = 16, .repeat = 5, .kv = TYPE_F32};
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
-        if (!parse_option(c, a, code)) return false;
-    if (optind + 1 != argc) {
-        *code = cmd_usage("bench", "one name is wanted: MODEL");
-        return false;
-    }
-    a->model = argv[optind];
-    return true;
+    const struct option_row rows[] = {
+        {"subject", 0, OPTION_TEXT, &a->subjects, 0, 0},
+        {"prompt", 0, OPTION_COUNT, &a->prompt, 1, 1 << 20},
+        {"gen", 0, OPTION_COUNT, &a->gen, 1, 1 << 20},
+        {"repeat", 0, OPTION_COUNT, &a->repeat, 1, BENCH_MAX_SAMPLES},
+        {"kv", 0, OPTION_CACHES, a->kv, 0, 0},
+        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+    };
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    return code >= 0 ? code : options_one(argc, argv, "model", &a->model);
 }
 
 /* Bytes of weights that one token reads: all matrices, but of an embedding that is not the output
@@ -177,8 +133,8 @@ static enum status measure(const struct args *a, struct engine_model *m, char *s
                                             .variant = getenv("ASSAY_VARIANT")};
     const struct engine_session_options so = {.n_ctx = n,
                                               .n_batch = a->prompt < 512 ? a->prompt : 512,
-                                              .k_type = a->kv,
-                                              .v_type = a->kv,
+                                              .k_type = a->kv[0],
+                                              .v_type = a->kv[1],
                                               .progress = show_upload,
                                               .progress_ctx = subject};
     struct backend *b = NULL;
@@ -273,9 +229,10 @@ static int run_subjects(const struct args *a, struct engine_model *m, struct rep
 
 int cmd_bench(int argc, char **argv)
 {
-    struct args a;
-    int code = EXIT_FAIL;
-    if (!parse(argc, argv, &a, &code)) return code;
+    struct args a = {.subjects = "cpu", .prompt = 64, .gen = 16, .repeat = 5};
+    int code = parse(argc, argv, &a);
+    if (code >= 0) return code;
+    code = EXIT_FAIL;
     struct err e = {0};
     struct engine_model *m = NULL;
     struct report *r = NULL;

@@ -4,10 +4,10 @@
 #include "locate_compare.h"
 #include "locate_run.h"
 #include "locate_tables.h"
+#include "options.h"
 #include "report.h"
 #include "source.h"
 
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,51 +54,21 @@ struct side {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum { TOKENS = 256, ACTIVATIONS, KV, TOLERANCE, ALL, JSON };
-    static const struct option options[] = {
-        {"prompt", required_argument, NULL, 'p'},
-        {"tokens", required_argument, NULL, TOKENS},
-        {"kv", required_argument, NULL, KV},
-        {"activations", required_argument, NULL, ACTIVATIONS},
-        {"all-sites", no_argument, NULL, ALL},
-        {"tolerance", required_argument, NULL, TOLERANCE},
-        {"json", required_argument, NULL, JSON},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+    const char *tolerance = NULL;
+    const struct option_row rows[] = {
+        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
+        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
+        {"kv", 0, OPTION_TEXT, &a->kv, 0, 0},
+        {"activations", 0, OPTION_TEXT, &a->activations, 0, 0},
+        {"all-sites", 0, OPTION_FLAG, &a->all_sites, 0, 0},
+        {"tolerance", 0, OPTION_TEXT, &tolerance, 0, 0},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
     };
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
     struct precision p;
-    int c;
-    while ((c = getopt_long(argc, argv, "p:h", options, NULL)) != -1) {
-        switch (c) {
-        case 'p':
-            a->prompt = optarg;
-            break;
-        case TOKENS:
-            a->tokens = optarg;
-            break;
-        case ALL:
-            a->all_sites = true;
-            break;
-        case JSON:
-            a->json = optarg;
-            break;
-        case KV:
-            a->kv = optarg;
-            break;
-        case ACTIVATIONS:
-            a->activations = optarg;
-            break;
-        case TOLERANCE:
-            if (!parse_f64(optarg, &a->tolerance) || !(a->tolerance >= 0))
-                return cmd_usage("compare", "--tolerance '%s' is no share", optarg);
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
+    if (code >= 0) return code;
+    if (tolerance && (!parse_f64(tolerance, &a->tolerance) || !(a->tolerance >= 0)))
+        return cmd_usage("compare", "--tolerance '%s' is no share", tolerance);
     if (optind + 2 != argc) return cmd_usage("compare", "give two files");
     if (a->prompt && a->tokens) return cmd_usage("compare", "-p and --tokens exclude each other");
     if (a->activations && !precision_by_name(a->activations, &p))

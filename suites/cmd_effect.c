@@ -3,6 +3,7 @@
 #include "effect.h"
 #include "engine.h"
 #include "mix.h"
+#include "options.h"
 #include "prompts.h"
 #include "quantize.h"
 #include "report.h"
@@ -10,7 +11,6 @@
 #include "tracefile.h"
 #include "utf8.h"
 
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,75 +65,20 @@ struct work {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum {
-        TYPES = 256,
-        TEXT,
-        LENGTH,
-        MAX,
-        TENSORS,
-        ACTIVATIONS,
-        ACCUMULATE,
-        VECTORS,
-        THREADS,
-        JSON
+    const struct option_row rows[] = {
+        {"types", 0, OPTION_TEXT, &a->types, 0, 0},
+        {"text", 0, OPTION_TEXT, &a->text, 0, 0},
+        {"length", 0, OPTION_COUNT, &a->length, 1, 1 << 24},
+        {"max-tokens", 0, OPTION_COUNT, &a->max_tokens, 1, 1 << 24},
+        {"tensors", 0, OPTION_FLAG, &a->tensors, 0, 0},
+        {"activations", 0, OPTION_TEXT, &a->activations, 0, 0},
+        {"accumulate", 0, OPTION_TEXT, &a->accumulate, 0, 0},
+        {"vectors", 0, OPTION_TEXT, &a->vectors, 0, 0},
+        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
     };
-    static const struct option options[] = {
-        {"types", required_argument, NULL, TYPES},
-        {"text", required_argument, NULL, TEXT},
-        {"length", required_argument, NULL, LENGTH},
-        {"max-tokens", required_argument, NULL, MAX},
-        {"tensors", no_argument, NULL, TENSORS},
-        {"activations", required_argument, NULL, ACTIVATIONS},
-        {"accumulate", required_argument, NULL, ACCUMULATE},
-        {"vectors", required_argument, NULL, VECTORS},
-        {"threads", required_argument, NULL, THREADS},
-        {"json", required_argument, NULL, JSON},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        uint64_t *number = c == LENGTH ? &a->length : c == MAX ? &a->max_tokens : &a->threads;
-        switch (c) {
-        case TYPES:
-            a->types = optarg;
-            break;
-        case TEXT:
-            a->text = optarg;
-            break;
-        case TENSORS:
-            a->tensors = true;
-            break;
-        case ACTIVATIONS:
-            a->activations = optarg;
-            break;
-        case ACCUMULATE:
-            a->accumulate = optarg;
-            break;
-        case VECTORS:
-            a->vectors = optarg;
-            break;
-        case JSON:
-            a->json = optarg;
-            break;
-        case LENGTH:
-        case MAX:
-        case THREADS:
-            if (!parse_u64(optarg, 1, 1 << 24, number))
-                return cmd_usage("effect", "'%s' is no number from 1 to %d", optarg, 1 << 24);
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
-    if (optind + 1 != argc)
-        return cmd_usage("effect",
-                         optind == argc ? "no master given" : "more than one master given");
-    a->master = argv[optind];
-    return -1;
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    return code >= 0 ? code : options_one(argc, argv, "master", &a->master);
 }
 
 /* Item i of a comma list; false past the last. */

@@ -1,8 +1,8 @@
 /* assay info: shows a model file. */
 #include "cmd.h"
 #include "info.h"
+#include "options.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,31 +24,12 @@ struct args {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum { ALL = 256, JSON, HELP };
-    static const struct option options[] = {{"all", no_argument, NULL, ALL},
-                                            {"json", required_argument, NULL, JSON},
-                                            {"help", no_argument, NULL, HELP},
-                                            {NULL, 0, NULL, 0}};
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        switch (c) {
-        case ALL:
-            a->all = true;
-            break;
-        case JSON:
-            a->json = optarg;
-            break;
-        case 'h':
-        case HELP:
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
-    if (argc - optind != 1) return cmd_usage("info", "one name is wanted: MODEL");
-    a->path = argv[optind];
-    return -1;
+    const struct option_row rows[] = {
+        {"all", 0, OPTION_FLAG, &a->all, 0, 0},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+    };
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    return code >= 0 ? code : options_one(argc, argv, "model", &a->path);
 }
 
 int cmd_info(int argc, char **argv)

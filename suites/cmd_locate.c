@@ -2,9 +2,9 @@
 #include "cmd.h"
 #include "locate.h"
 #include "locate_args.h"
+#include "options.h"
 #include "report.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,54 +38,18 @@ struct args {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum { SUBJECT = 256, TOKENS, ALL, BRIEF, THREADS, JSON };
-    static const struct option options[] = {
-        {"subject", required_argument, NULL, SUBJECT},
-        {"prompt", required_argument, NULL, 'p'},
-        {"tokens", required_argument, NULL, TOKENS},
-        {"all-sites", no_argument, NULL, ALL},
-        {"brief", no_argument, NULL, BRIEF},
-        {"threads", required_argument, NULL, THREADS},
-        {"json", required_argument, NULL, JSON},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+    const struct option_row rows[] = {
+        {"subject", 0, OPTION_TEXT, &a->subject, 0, 0},
+        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
+        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
+        {"all-sites", 0, OPTION_FLAG, &a->all_sites, 0, 0},
+        {"brief", 0, OPTION_FLAG, &a->brief, 0, 0},
+        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
     };
-    int c;
-    while ((c = getopt_long(argc, argv, "p:h", options, NULL)) != -1) {
-        switch (c) {
-        case SUBJECT:
-            a->subject = optarg;
-            break;
-        case 'p':
-            a->prompt = optarg;
-            break;
-        case TOKENS:
-            a->tokens = optarg;
-            break;
-        case ALL:
-            a->all_sites = true;
-            break;
-        case BRIEF:
-            a->brief = true;
-            break;
-        case JSON:
-            a->json = optarg;
-            break;
-        case THREADS:
-            if (!parse_u64(optarg, 1, 1024, &a->threads))
-                return cmd_usage("locate", "--threads '%s' is not 1 to 1024", optarg);
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
-    if (optind + 1 != argc)
-        return cmd_usage("locate", optind == argc ? "no model given" : "more than one model given");
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0 || (code = options_one(argc, argv, "model", &a->model)) >= 0) return code;
     if (a->prompt && a->tokens) return cmd_usage("locate", "-p and --tokens exclude each other");
-    a->model = argv[optind];
     return -1;
 }
 

@@ -1,10 +1,10 @@
 /* assay mutants: proves that the suites catch faults, by putting them in. */
 #include "cmd.h"
 #include "mutant.h"
+#include "options.h"
 #include "report.h"
 
 #include <fnmatch.h>
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,47 +33,15 @@ struct mutants_args {
 
 static int parse(int argc, char **argv, struct mutants_args *a)
 {
-    enum { LIST = 256, CHECK, CONTROL, BUILD, KEEP, JSON };
-    static const struct option options[] = {
-        {"list", no_argument, NULL, LIST},
-        {"check", no_argument, NULL, CHECK},
-        {"control", required_argument, NULL, CONTROL},
-        {"build", required_argument, NULL, BUILD},
-        {"keep", no_argument, NULL, KEEP},
-        {"json", required_argument, NULL, JSON},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+    const struct option_row rows[] = {
+        {"list", 0, OPTION_FLAG, &a->list, 0, 0},       {"check", 0, OPTION_FLAG, &a->check, 0, 0},
+        {"control", 0, OPTION_TEXT, &a->control, 0, 0}, {"build", 0, OPTION_TEXT, &a->build, 0, 0},
+        {"keep", 0, OPTION_FLAG, &a->keep, 0, 0},       {"json", 0, OPTION_TEXT, &a->json, 0, 0},
     };
-    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (c) {
-        case LIST:
-            a->list = true;
-            break;
-        case CHECK:
-            a->check = true;
-            break;
-        case CONTROL:
-            a->control = optarg;
-            break;
-        case BUILD:
-            a->build = optarg;
-            break;
-        case KEEP:
-            a->keep = true;
-            break;
-        case JSON:
-            a->json = optarg;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
     a->which = argv + optind;
     a->n_which = argc - optind;
-    return -1;
+    return code;
 }
 
 static bool chosen(const struct mutants_args *a, const struct mutant *m)

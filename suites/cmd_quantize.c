@@ -1,10 +1,10 @@
 /* assay quantize: encodes a model into another tensor type or mix of types. */
 #include "cmd.h"
 #include "mix.h"
+#include "options.h"
 #include "quantize.h"
 #include "report.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static const char help[] =
 
 struct args {
     const char *in, *out, *type, *json;
-    int threads;
+    uint64_t threads;
     bool quiet;
 };
 
@@ -46,38 +46,14 @@ struct outcome {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum { TYPE = 256, THREADS, JSON, HELP };
-    static const struct option options[] = {
-        {"type", required_argument, NULL, TYPE}, {"threads", required_argument, NULL, THREADS},
-        {"json", required_argument, NULL, JSON}, {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, HELP},       {NULL, 0, NULL, 0},
+    const struct option_row rows[] = {
+        {"type", 0, OPTION_TEXT, &a->type, 0, 0},
+        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"quiet", 'q', OPTION_FLAG, &a->quiet, 0, 0},
     };
-    int c;
-    uint64_t n;
-    while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
-        switch (c) {
-        case TYPE:
-            a->type = optarg;
-            break;
-        case THREADS:
-            if (!parse_u64(optarg, 1, 1024, &n))
-                return cmd_usage("quantize", "--threads '%s' is not 1 to 1024", optarg);
-            a->threads = (int)n;
-            break;
-        case JSON:
-            a->json = optarg;
-            break;
-        case 'q':
-            a->quiet = true;
-            break;
-        case 'h':
-        case HELP:
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
     if (argc - optind != 2) return cmd_usage("quantize", "two names are wanted: IN and OUT");
     if (!a->type) return cmd_usage("quantize", "--type is missing");
     a->in = argv[optind];
@@ -161,7 +137,7 @@ int cmd_quantize(int argc, char **argv)
     o.quiet = a.quiet;
     o.out = a.out;
     struct quantize_options options = {
-        .threads = a.threads, .label = a.type, .tensor = take_tensor, .ctx = &o};
+        .threads = (int)a.threads, .label = a.type, .tensor = take_tensor, .ctx = &o};
     double start = now_seconds();
     struct mix mix;
     enum status st = mix_find(&mix, a.type, &e);

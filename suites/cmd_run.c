@@ -1,10 +1,10 @@
 /* assay run: generates text, or shows the most likely next tokens. */
+#include "backend.h"
 #include "cmd.h"
 #include "engine.h"
-#include "backend.h"
+#include "options.h"
 #include "utf8.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +29,8 @@ static const char help[] =
     "  --ctx N             cells of the KV cache (default: 4096, or the model's context if that "
     "is\n"
     "                      shorter, or what the prompt needs if that is longer)\n"
-    "  --kv f32|f16        type of the KV cache (default f32)\n"
+    "  --kv TYPE[,TYPE]    types of the KV cache, of K and of V (default f32):\n"
+    "                      " CACHE_TYPES "\n"
     "  --threads N         of the CPU (default: one per core)\n"
     "  --json FILE         write prompt, tokens, text and likelihoods to FILE\n\n"
     "examples:\n"
@@ -43,7 +44,7 @@ struct run_args {
     const char *model, *prompt, *tokens, *subject, *json;
     uint64_t n, top, ctx, threads;
     bool n_given;
-    enum tensor_type kv;
+    enum tensor_type kv[2]; /* of K and V */
     struct sampler sampler;
 };
 
@@ -68,124 +69,35 @@ struct generation {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-static bool parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, int *code,
-                         const char *name)
+static int parse(int argc, char **argv, struct run_args *a)
 {
-    if (parse_u64(s, min, max, out)) return true;
-    *code = cmd_usage("run", "%s '%s' is not a number from %llu to %llu", name, s,
-                      (unsigned long long)min, (unsigned long long)max);
-    return false;
-}
-
-static bool parse_share(const char *s, double max, float *out, int *code, const char *name)
-{
-    double v;
-    if (parse_f64(s, &v) && v >= 0.0 && v <= max) {
-        *out = (float)v;
-        return true;
-    }
-    *code = cmd_usage("run", "%s '%s' is not a number from 0 to %g", name, s, max);
-    return false;
-}
-
-enum { TOKENS = 256, TOP, SUBJECT, TEMPERATURE, TOP_K, TOP_P, MIN_P, SEED, CTX, KV, THREADS, JSON };
-
-static const struct option options[] = {
-    {"prompt", required_argument, NULL, 'p'},
-    {"tokens", required_argument, NULL, TOKENS},
-    {"top", required_argument, NULL, TOP},
-    {"subject", required_argument, NULL, SUBJECT},
-    {"temperature", required_argument, NULL, TEMPERATURE},
-    {"top-k", required_argument, NULL, TOP_K},
-    {"top-p", required_argument, NULL, TOP_P},
-    {"min-p", required_argument, NULL, MIN_P},
-    {"seed", required_argument, NULL, SEED},
-    {"ctx", required_argument, NULL, CTX},
-    {"kv", required_argument, NULL, KV},
-    {"threads", required_argument, NULL, THREADS},
-    {"json", required_argument, NULL, JSON},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-/* False: the program is to end with *code. */
-static bool parse_option(int c, struct run_args *a, int *code)
-{
-    uint64_t k = 0;
-    switch (c) {
-    case 'p':
-        a->prompt = optarg;
-        return true;
-    case TOKENS:
-        a->tokens = optarg;
-        return true;
-    case SUBJECT:
-        a->subject = optarg;
-        return true;
-    case JSON:
-        a->json = optarg;
-        return true;
-    case 'n':
-        a->n_given = true;
-        return parse_number(optarg, 1, INT32_MAX, &a->n, code, "-n");
-    case TOP:
-        return parse_number(optarg, 1, 1000, &a->top, code, "--top");
-    case CTX:
-        return parse_number(optarg, 1, INT32_MAX, &a->ctx, code, "--ctx");
-    case THREADS:
-        return parse_number(optarg, 1, 1024, &a->threads, code, "--threads");
-    case SEED:
-        return parse_number(optarg, 0, UINT64_MAX, &a->sampler.state, code, "--seed");
-    case TEMPERATURE:
-        return parse_share(optarg, 100.0, &a->sampler.temperature, code, "--temperature");
-    case TOP_P:
-        return parse_share(optarg, 1.0, &a->sampler.top_p, code, "--top-p");
-    case MIN_P:
-        return parse_share(optarg, 1.0, &a->sampler.min_p, code, "--min-p");
-    case TOP_K:
-        if (!parse_number(optarg, 0, INT32_MAX, &k, code, "--top-k")) return false;
-        a->sampler.top_k = (uint32_t)k;
-        return true;
-    case KV:
-        if (strcmp(optarg, "f32") == 0 || strcmp(optarg, "f16") == 0) {
-            a->kv = strcmp(optarg, "f16") == 0 ? TYPE_F16 : TYPE_F32;
-            return true;
-        }
-        *code = cmd_usage("run", "--kv '%s' is neither f32 nor f16", optarg);
-        return false;
-    case 'h':
-        fputs(help, stdout);
-        *code = EXIT_PASS;
-        return false;
-    default:
-        return false;
-    }
-}
-
-static bool parse(int argc, char **argv, struct run_args *a, int *code)
-{
-    int c;
-    *a = (struct run_args){
-        .subject = "cpu", .n = DEFAULT_N, .kv = TYPE_F32, .sampler = {.top_p = 1.0f, .state = 1}};
-    opterr = 0;
-    while ((c = getopt_long(argc, argv, ":p:n:h", options, NULL)) != -1) {
-        if (c == ':' || c == '?') {
-            *code =
-                cmd_usage("run", c == ':' ? "option '%s' needs a value" : "there is no option '%s'",
-                          argv[optind - 1]);
-            return false;
-        }
-        if (!parse_option(c, a, code)) return false;
-    }
-    if (optind + 1 != argc)
-        *code = cmd_usage("run", optind == argc ? "no model given" : "more than one model given");
-    else if (!a->prompt == !a->tokens)
-        *code = cmd_usage("run", "give a prompt, either by -p or by --tokens");
-    else if (a->top && a->n_given)
-        *code = cmd_usage("run", "--top shows the next token only: -n does not go with it");
-    else
-        a->model = argv[optind];
-    return a->model != NULL;
+    uint64_t top_k = 0;
+    const struct option_row rows[] = {
+        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
+        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
+        {NULL, 'n', OPTION_COUNT, &a->n, 1, INT32_MAX},
+        {"top", 0, OPTION_COUNT, &a->top, 1, 1000},
+        {"subject", 0, OPTION_TEXT, &a->subject, 0, 0},
+        {"temperature", 0, OPTION_SHARE, &a->sampler.temperature, 0, 100},
+        {"top-k", 0, OPTION_COUNT, &top_k, 0, INT32_MAX},
+        {"top-p", 0, OPTION_SHARE, &a->sampler.top_p, 0, 1},
+        {"min-p", 0, OPTION_SHARE, &a->sampler.min_p, 0, 1},
+        {"seed", 0, OPTION_COUNT, &a->sampler.state, 0, UINT64_MAX},
+        {"ctx", 0, OPTION_COUNT, &a->ctx, 1, INT32_MAX},
+        {"kv", 0, OPTION_CACHES, a->kv, 0, 0},
+        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+    };
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0 || (code = options_one(argc, argv, "model", &a->model)) >= 0) return code;
+    if (!a->prompt == !a->tokens)
+        return cmd_usage("run", "give a prompt, either by -p or by --tokens");
+    if (a->top && a->n)
+        return cmd_usage("run", "--top shows the next token only: -n does not go with it");
+    a->n_given = a->n > 0;
+    if (!a->n) a->n = DEFAULT_N;
+    a->sampler.top_k = (uint32_t)top_k;
+    return -1;
 }
 
 /* ---- prompt ---------------------------------------------------------------------------------- */
@@ -469,7 +381,7 @@ static enum status run(struct generation *g, struct run_args *a, struct err *e)
 {
     struct backend_options bo = {.n_threads = (int)a->threads, .variant = getenv("ASSAY_VARIANT")};
     struct engine_session_options so = {
-        .k_type = a->kv, .v_type = a->kv, .progress = show_upload, .progress_ctx = "weights"};
+        .k_type = a->kv[0], .v_type = a->kv[1], .progress = show_upload, .progress_ctx = "weights"};
     enum status st = engine_model_open(&g->model, a->model, e);
     if (st != ST_OK) return st;
     g->tokenizer = engine_tokenizer(g->model);
@@ -493,10 +405,10 @@ static enum status run(struct generation *g, struct run_args *a, struct err *e)
 
 int cmd_run(int argc, char **argv)
 {
-    struct run_args a;
+    struct run_args a = {.subject = "cpu", .sampler = {.top_p = 1.0f, .state = 1}};
     struct err e = {0};
-    int code = EXIT_USAGE;
-    if (!parse(argc, argv, &a, &code)) return code;
+    int code = parse(argc, argv, &a);
+    if (code >= 0) return code;
     struct generation g = {.a = &a, .json_top = json_array()};
     code = run(&g, &a, &e) == ST_OK ? EXIT_PASS : cmd_error("run", &e);
     engine_session_close(g.session);

@@ -1,10 +1,10 @@
 /* assay test: runs the suites that CTest runs, in one process. */
 #include "cmd.h"
+#include "options.h"
 #include "report.h"
 #include "run.h"
 #include "subject.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,69 +36,24 @@ struct test_args {
 
 static int parse(int argc, char **argv, struct test_args *a)
 {
-    enum { LIST = 256, SUBJECT, SEED, QUICK, REST, VECTORS, GGML, JSON, TIMEOUT, HELP };
-    static const struct option options[] = {
-        {"list", no_argument, NULL, LIST},
-        {"subject", required_argument, NULL, SUBJECT},
-        {"seed", required_argument, NULL, SEED},
-        {"quick", no_argument, NULL, QUICK},
-        {"rest", no_argument, NULL, REST},
-        {"vectors", required_argument, NULL, VECTORS},
-        {"ggml", required_argument, NULL, GGML},
-        {"json", required_argument, NULL, JSON},
-        {"timeout", required_argument, NULL, TIMEOUT},
-        {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, HELP},
-        {NULL, 0, NULL, 0},
+    uint64_t timeout = a->run.timeout;
+    const struct option_row rows[] = {
+        {"list", 0, OPTION_FLAG, &a->list, 0, 0},
+        {"subject", 0, OPTION_TEXT, &a->run.test.subjects, 0, 0},
+        {"seed", 0, OPTION_COUNT, &a->run.test.seed, 0, UINT64_MAX},
+        {"quick", 0, OPTION_FLAG, &a->run.test.quick_only, 0, 0},
+        {"rest", 0, OPTION_FLAG, &a->run.rest_only, 0, 0},
+        {"vectors", 0, OPTION_TEXT, &a->run.test.vectors, 0, 0},
+        {"ggml", 0, OPTION_TEXT, &a->run.test.ggml, 0, 0},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"timeout", 0, OPTION_COUNT, &timeout, 1, 86400},
+        {"verbose", 'v', OPTION_FLAG, &a->run.verbose, 0, 0},
     };
-    int c;
-    uint64_t n;
-    while ((c = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
-        switch (c) {
-        case LIST:
-            a->list = true;
-            break;
-        case SUBJECT:
-            a->run.test.subjects = optarg;
-            break;
-        case SEED:
-            if (!parse_u64(optarg, 0, UINT64_MAX, &a->run.test.seed))
-                return cmd_usage("test", "--seed '%s' is not a number", optarg);
-            break;
-        case QUICK:
-            a->run.test.quick_only = true;
-            break;
-        case REST:
-            a->run.rest_only = true;
-            break;
-        case VECTORS:
-            a->run.test.vectors = optarg;
-            break;
-        case GGML:
-            a->run.test.ggml = optarg;
-            break;
-        case JSON:
-            a->json = optarg;
-            break;
-        case TIMEOUT:
-            if (!parse_u64(optarg, 1, 86400, &n))
-                return cmd_usage("test", "--timeout '%s' is not 1 to 86400", optarg);
-            a->run.timeout = (unsigned)n;
-            break;
-        case 'v':
-            a->run.verbose = true;
-            break;
-        case 'h':
-        case HELP:
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    a->run.timeout = (unsigned)timeout;
     a->run.filters = (const char *const *)(argv + optind);
     a->run.n_filters = (size_t)(argc - optind);
-    return -1;
+    return code;
 }
 
 static void print_list(const struct case_list *l)

@@ -2,10 +2,10 @@
 #include "cmd.h"
 #include "locate_args.h"
 #include "locate_run.h"
+#include "options.h"
 #include "source.h"
 #include "tracefile.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +23,13 @@ static const char help[] =
     "  --sites LIST       sites to write, such as q,k,l_out,result_output (default: all)\n"
     "  --layers A-B       layers to write (default: all)\n"
     "  --decode           token by token, not the prompt at once\n"
-    "  --kv f32|f16       type of the KV cache (default f32)\n"
+    "  --kv TYPE          type of the KV cache (default f32):\n"
+    "                     " CACHE_TYPES "\n"
     "  --list             print the names of the sites\n\n"
     "Exit status: 0 written, 1 an error, 2 usage, 77 no such device here.\n";
 
 struct args {
-    const char *model, *subject, *prompt, *tokens, *out, *sites;
+    const char *model, *subject, *prompt, *tokens, *out, *sites, *layers;
     uint64_t first, last;
     enum tensor_type kv;
     bool decode, list;
@@ -78,66 +79,24 @@ static int check_sites(const struct args *a)
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum { SUBJECT = 256, TOKENS, OUT, SITES, LAYERS, DECODE, KV, LIST };
-    static const struct option options[] = {
-        {"subject", required_argument, NULL, SUBJECT},
-        {"prompt", required_argument, NULL, 'p'},
-        {"tokens", required_argument, NULL, TOKENS},
-        {"out", required_argument, NULL, OUT},
-        {"sites", required_argument, NULL, SITES},
-        {"layers", required_argument, NULL, LAYERS},
-        {"decode", no_argument, NULL, DECODE},
-        {"kv", required_argument, NULL, KV},
-        {"list", no_argument, NULL, LIST},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+    const struct option_row rows[] = {
+        {"subject", 0, OPTION_TEXT, &a->subject, 0, 0},
+        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
+        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
+        {"out", 0, OPTION_TEXT, &a->out, 0, 0},
+        {"sites", 0, OPTION_TEXT, &a->sites, 0, 0},
+        {"layers", 0, OPTION_TEXT, &a->layers, 0, 0},
+        {"decode", 0, OPTION_FLAG, &a->decode, 0, 0},
+        {"kv", 0, OPTION_CACHE, &a->kv, 0, 0},
+        {"list", 0, OPTION_FLAG, &a->list, 0, 0},
     };
-    int c;
-    while ((c = getopt_long(argc, argv, "p:h", options, NULL)) != -1) {
-        switch (c) {
-        case SUBJECT:
-            a->subject = optarg;
-            break;
-        case 'p':
-            a->prompt = optarg;
-            break;
-        case TOKENS:
-            a->tokens = optarg;
-            break;
-        case OUT:
-            a->out = optarg;
-            break;
-        case SITES:
-            a->sites = optarg;
-            break;
-        case DECODE:
-            a->decode = true;
-            break;
-        case LIST:
-            a->list = true;
-            break;
-        case LAYERS:
-            if (!parse_layers(optarg, a))
-                return cmd_usage("trace", "--layers '%s' is neither N nor A-B", optarg);
-            break;
-        case KV:
-            if (strcmp(optarg, "f32") != 0 && strcmp(optarg, "f16") != 0)
-                return cmd_usage("trace", "--kv '%s' is neither f32 nor f16", optarg);
-            a->kv = type_by_name(optarg)->id;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
-    if (a->list) return -1;
-    if (optind + 1 != argc)
-        return cmd_usage("trace", optind == argc ? "no model given" : "more than one model given");
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0 || a->list) return code;
+    if ((code = options_one(argc, argv, "model", &a->model)) >= 0) return code;
+    if (a->layers && !parse_layers(a->layers, a))
+        return cmd_usage("trace", "--layers '%s' is neither N nor A-B", a->layers);
     if (!a->out) return cmd_usage("trace", "no --out FILE given");
     if (a->prompt && a->tokens) return cmd_usage("trace", "-p and --tokens exclude each other");
-    a->model = argv[optind];
     return check_sites(a);
 }
 

@@ -1,0 +1,37 @@
+/* The options of a subcommand as a table: one row each, and one loop that parses them all. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "cmd.h"
+#include "spec/spec.h"
+
+#include <getopt.h> /* optind */
+
+enum option_kind {
+    OPTION_FLAG,   /* bool *: set to true */
+    OPTION_TEXT,   /* const char ** */
+    OPTION_COUNT,  /* uint64_t *, a whole number from min to max */
+    OPTION_SHARE,  /* float *, a number from 0 to max */
+    OPTION_CACHE,  /* enum tensor_type *: a type of the KV cache */
+    OPTION_CACHES, /* enum tensor_type [2], of K and V: "TYPE", or "TYPE,TYPE" */
+};
+
+struct option_row {
+    const char *name; /* without the two dashes; NULL: a letter only */
+    char letter;      /* 0: none */
+    enum option_kind kind;
+    void *out;
+    uint64_t min, max; /* OPTION_COUNT, OPTION_SHARE */
+};
+
+/* Parses all options; --help and -h are there too. Returns -1 to go on, operands from argv[optind]
+ * on, or the code to exit with, after a line that says why. argv[0] is the command's name. */
+int options_parse(int argc, char **argv, const char *help, const struct option_row *rows, size_t n);
+
+/* The one operand that there must be, as *out; -1, or the code to exit with. what: "model". */
+int options_one(int argc, char **argv, const char *what, const char **out);
+
+/* What --kv takes, for help texts. */
+#define CACHE_TYPES "f32, f16, bf16, q8_0, q4_0, q5_1, iq4_nl"
+
+#endif
