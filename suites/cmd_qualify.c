@@ -3,8 +3,10 @@
 #include "cmd.h"
 #include "mix.h"
 #include "qualify.h"
+#include "qualify_matrix.h"
 #include "quantize.h"
 #include "subject.h"
+#include "synth.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -16,7 +18,7 @@
 #include <unistd.h>
 
 static const char help[] =
-    "usage: assay qualify [MODEL...] [options]\n\n"
+    "usage: assay qualify [MODEL... | --all-archs | --archs LIST] [options]\n\n"
     "Judges models (GGUF; without one: primer-4m, a small trained model that comes along). A "
     "model\n"
     "in F32, F16 or BF16 is a master: it is encoded into each tensor type. A quantized model is\n"
@@ -25,6 +27,12 @@ static const char help[] =
     "and\n"
     "for each subject whether it computes what the file says: the share of the error bound that\n"
     "was used, and 'tie' or 'defect' where top tokens differ.\n\n"
+    "With --all-archs, small random models of every architecture ('assay synth') take the place "
+    "of\n"
+    "models, and the output is a matrix of architectures and types for each subject: the share of\n"
+    "the error bound that was used, 'tie', 'FAIL', or 'skip'.\n\n"
+    "  --all-archs       every architecture\n"
+    "  --archs LIST      some of them (qwen2,gemma2,gpt-oss,...)\n"
     "  --types LIST      tensor types and mixes (Q4_K,Q4_K_M,...), or all (default: every type)\n"
     "  --subjects LIST   cpu, vulkan[:N], cuda[:N], cuda-sim, or all (default: cpu,vulkan,cuda)\n"
     "  --prompts FILE    one prompt a line (default: 40 short ones)\n"
@@ -38,6 +46,7 @@ enum { MAX_TYPES = 64 };
 
 struct args {
     const char *types, *subjects, *prompts, *out, *vectors;
+    const char *archs; /* a comma list; "all"; NULL: models are judged */
     uint64_t threads;
     char **models;
     size_t n_models;
@@ -45,7 +54,7 @@ struct args {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum { TYPES = 256, SUBJECTS, PROMPTS, OUT, VECTORS, THREADS, HELP };
+    enum { TYPES = 256, SUBJECTS, PROMPTS, OUT, VECTORS, THREADS, ALL_ARCHS, ARCHS, HELP };
     static const struct option options[] = {
         {"types", required_argument, NULL, TYPES},
         {"type", required_argument, NULL, TYPES},
@@ -55,6 +64,9 @@ static int parse(int argc, char **argv, struct args *a)
         {"out", required_argument, NULL, OUT},
         {"vectors", required_argument, NULL, VECTORS},
         {"threads", required_argument, NULL, THREADS},
+        {"all-archs", no_argument, NULL, ALL_ARCHS},
+        {"archs", required_argument, NULL, ARCHS},
+        {"arch", required_argument, NULL, ARCHS},
         {"help", no_argument, NULL, HELP},
         {NULL, 0, NULL, 0},
     };
@@ -80,6 +92,12 @@ static int parse(int argc, char **argv, struct args *a)
             if (!parse_u64(optarg, 1, 1024, &a->threads))
                 return cmd_usage("qualify", "--threads '%s' is not 1 to 1024", optarg);
             break;
+        case ALL_ARCHS:
+            a->archs = "all";
+            break;
+        case ARCHS:
+            a->archs = optarg;
+            break;
         case 'h':
         case HELP:
             fputs(help, stdout);
@@ -90,6 +108,8 @@ static int parse(int argc, char **argv, struct args *a)
     }
     a->models = argv + optind;
     a->n_models = (size_t)(argc - optind);
+    if (a->archs && (a->n_models || a->prompts))
+        return cmd_usage("qualify", "architectures are judged on models and prompts of their own");
     return -1;
 }
 
@@ -100,8 +120,8 @@ struct type_list {
     size_t n;
 };
 
-/* The list of --types, or every weight type from many bits to few. */
-static enum status types_of(struct type_list *l, const char *list, struct err *e)
+/* The list of --types, or every weight type from many bits to few. F32 is what masters have. */
+static enum status types_of(struct type_list *l, const char *list, bool with_f32, struct err *e)
 {
     struct mix m;
     l->n = 0;
@@ -116,7 +136,7 @@ static enum status types_of(struct type_list *l, const char *list, struct err *e
         return l->n ? ST_OK : fail(e, ST_USAGE, "--types is an empty list");
     }
     for (const struct type_spec *t = type_next(NULL); t; t = type_next(t)) {
-        if (t->use != USE_W || t->id == TYPE_F32) continue;
+        if (t->use != USE_W || (t->id == TYPE_F32 && !with_f32)) continue;
         double bits = 8.0 * t->block_bytes / t->block_elems;
         size_t at = l->n++;
         while (at > 0) {
@@ -128,6 +148,32 @@ static enum status types_of(struct type_list *l, const char *list, struct err *e
         snprintf(l->names[at], sizeof *l->names, "%s", t->name);
     }
     return ST_OK;
+}
+
+/* True if a comma list holds a name. */
+static bool in_list(const char *list, const char *name)
+{
+    for (const char *p = list; *p;) {
+        const size_t len = strcspn(p, ",");
+        if (len == strlen(name) && strncmp(p, name, len) == 0) return true;
+        p += len + (p[len] == ',');
+    }
+    return false;
+}
+
+static enum status check_archs(const char *list, struct err *e)
+{
+    for (const char *p = list; *p;) {
+        const size_t len = strcspn(p, ",");
+        bool known = false;
+        for (size_t i = 0; synth_arch(i) && !known; i++)
+            known = len == strlen(synth_arch(i)) && strncmp(p, synth_arch(i), len) == 0;
+        if (!known)
+            return fail(e, ST_USAGE, "no architecture '%.*s'; 'assay synth --help' lists them",
+                        (int)len, p);
+        p += len + (p[len] == ',');
+    }
+    return *list ? ST_OK : fail(e, ST_USAGE, "--archs is an empty list");
 }
 
 static bool is_master(const struct gguf *g)
@@ -153,11 +199,14 @@ static const char *main_type(const struct gguf *g)
 
 /* ---- the table --------------------------------------------------------------------------- */
 
-static bool wide_terminal(void)
+enum { WIDE = 106 };
+
+/* Of the terminal; of no terminal: enough for everything. */
+static size_t terminal_columns(void)
 {
     struct winsize w = {0};
-    if (!isatty(STDOUT_FILENO)) return true;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 || w.ws_col == 0 || w.ws_col >= 106;
+    if (!isatty(STDOUT_FILENO)) return WIDE;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 || w.ws_col == 0 ? WIDE : w.ws_col;
 }
 
 static void print_padded(const char *s, size_t width)
@@ -228,7 +277,11 @@ struct run {
     const struct args *args;
     struct type_list types;
     struct report *report;
-    const char *path; /* of the model */
+    const char *path, *name; /* of the model */
+    char again[4400];        /* its argument, for reruns */
+    const char *arch;        /* of a random model; NULL: it is a file of the user's */
+    char dir[4096];          /* of random models; nothing stays there */
+    struct qualify_matrix *matrix;
     bool wide;
     size_t n_rows, n_ran, n_bad;
     char why_skipped[QUALIFY_SUBJECTS][320];
@@ -260,10 +313,15 @@ static enum status judge_type(struct run *r, const struct qualify *q, const char
     enum status st = qualify_evaluate(&row, q, type, g, e);
     if (st == ST_OK) {
         progress_end();
-        if (r->n_rows++ == 0) print_header(&row, r->wide);
-        print_row(&row, r->wide);
+        if (r->arch) {
+            qualify_matrix_add(r->matrix, r->arch, r->n_rows, &row);
+        } else {
+            if (r->n_rows == 0) print_header(&row, r->wide);
+            print_row(&row, r->wide);
+        }
+        r->n_rows++;
         note_reasons(r, &row);
-        qualify_report(r->report, &row, r->path);
+        qualify_report(r->report, &row, r->name, r->again);
     }
     qualify_row_free(&row);
     return st;
@@ -288,7 +346,11 @@ static enum status judge_encoded(struct run *r, const struct qualify *q, const c
 {
     char path[4400], label[64];
     struct gguf g;
-    enum status st = encoded_path(path, sizeof path, sha, type, e);
+    enum status st = ST_OK;
+    if (r->arch)
+        snprintf(path, sizeof path, "%s/%s", r->dir, type);
+    else
+        st = encoded_path(path, sizeof path, sha, type, e);
     if (st == ST_OK && access(path, R_OK) != 0) {
         snprintf(label, sizeof label, "encoding %s", type);
         struct quantize_options o = {.threads = (int)r->args->threads, .label = label};
@@ -296,6 +358,7 @@ static enum status judge_encoded(struct run *r, const struct qualify *q, const c
         progress_end();
     }
     if (st == ST_OK) st = gguf_open(&g, path, e);
+    if (r->arch) remove(path);
     if (st != ST_OK) return st;
     st = judge_type(r, q, type, &g, e);
     gguf_close(&g);
@@ -318,28 +381,42 @@ static enum status judge_master(struct run *r, struct qualify *q, struct gguf *g
     return st;
 }
 
-static enum status judge_model(struct run *r, const char *path, struct err *e)
+/* Random models have no tokenizer: their prompts are random tokens, one of them longer than the
+ * windows and the original context of the tiny shape. */
+static enum status read_prompts(struct prompt_set *p, const struct run *r, struct gguf *g,
+                                struct err *e)
+{
+    static const size_t lengths[] = {24, 1, 7};
+    char file[4200];
+    struct engine_model *m = NULL;
+    enum status st = engine_model_from_gguf(&m, g, e);
+    if (st != ST_OK) return fail_prefix(e, "%s", r->arch ? r->name : r->path);
+    snprintf(file, sizeof file, "%s/prompts/default.txt", r->args->vectors);
+    if (r->arch)
+        st = prompts_random(p, 1, lengths, sizeof lengths / sizeof *lengths,
+                            engine_model_shape(m).n_vocab, e);
+    else
+        st = prompts_read(p, r->args->prompts ? r->args->prompts : file, m, e);
+    engine_model_close(m);
+    return st;
+}
+
+static enum status judge_model(struct run *r, struct err *e)
 {
     struct gguf g;
-    struct engine_model *m = NULL;
     struct prompt_set prompts = {.n = 0};
-    char sha[65] = "", file[4200];
-    enum status st = gguf_open(&g, path, e);
+    char sha[65] = "";
+    enum status st = gguf_open(&g, r->path, e);
     if (st != ST_OK) return st;
-    snprintf(file, sizeof file, "%s/prompts/default.txt", r->args->vectors);
-    st = engine_model_from_gguf(&m, &g, e);
-    if (st != ST_OK) fail_prefix(e, "%s", path);
-    if (st == ST_OK) st = file_sha256(path, sha, e);
-    if (st == ST_OK) st = prompts_read(&prompts, r->args->prompts ? r->args->prompts : file, m, e);
-    engine_model_close(m);
+    st = read_prompts(&prompts, r, &g, e);
+    if (st == ST_OK) st = file_sha256(r->path, sha, e);
     if (st == ST_OK) {
-        const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-        report_model_file(r->report, path, sha);
-        report_model(r->report, base, sha, prompts.lines[0]);
-        printf("%s%s%s: %zu prompts, first: \"%s\"\n", color("bold"), base, color("reset"),
-               prompts.n, prompts.lines[0]);
+        report_model_file(r->report, r->arch ? r->name : r->path, sha);
+        report_model(r->report, r->name, sha, prompts.lines[0]);
+        if (!r->arch)
+            printf("%s%s%s: %zu prompts, first: \"%s\"\n", color("bold"), r->name, color("reset"),
+                   prompts.n, prompts.lines[0]);
         r->n_rows = 0;
-        r->path = path;
         struct qualify q = {.prompts = &prompts, .subjects = r->args->subjects};
         st = is_master(&g) ? judge_master(r, &q, &g, sha, e)
                            : judge_type(r, &q, main_type(&g), &g, e);
@@ -351,16 +428,91 @@ static enum status judge_model(struct run *r, const char *path, struct err *e)
 
 /* ---- the command ------------------------------------------------------------------------- */
 
-static enum status qualify_all(struct run *r, struct err *e)
+static enum status qualify_file(struct run *r, const char *path, struct err *e)
+{
+    r->path = path;
+    r->name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    snprintf(r->again, sizeof r->again, "'%s'", path);
+    return judge_model(r, e);
+}
+
+static enum status qualify_files(struct run *r, struct err *e)
 {
     char master[4200];
     snprintf(master, sizeof master, "%s/models/primer-4m-f16.gguf.gz", r->args->vectors);
-    if (r->args->n_models == 0) return judge_model(r, master, e);
+    if (r->args->n_models == 0) return qualify_file(r, master, e);
     enum status st = ST_OK;
     for (size_t i = 0; i < r->args->n_models && st == ST_OK; i++) {
         if (i) printf("\n");
-        st = judge_model(r, r->args->models[i], e);
+        st = qualify_file(r, r->args->models[i], e);
     }
+    return st;
+}
+
+static enum status qualify_arch(struct run *r, const char *arch, struct err *e)
+{
+    char path[4200], name[64];
+    struct synth_done done;
+    snprintf(name, sizeof name, "%s-tiny", arch);
+    snprintf(path, sizeof path, "%s/%s", r->dir, name);
+    snprintf(r->again, sizeof r->again, "--archs %s", arch);
+    r->path = path;
+    r->name = name;
+    r->arch = arch;
+    const struct synth_options o = {
+        .arch = arch, .shape = "tiny", .type = type_by_id(TYPE_F32), .out = path, .seed = 1};
+    enum status st = synth_write(&o, &done, e);
+    if (st == ST_OK) st = judge_model(r, e);
+    remove(path);
+    return st;
+}
+
+/* An architecture that cannot be judged at all fails in every type that is left. */
+static void fail_arch(struct run *r, const char *arch, const struct err *why)
+{
+    struct test_case c = {.suite = "qualify", .op = "logits", .shape = arch};
+    struct case_result res = {.status = CASE_FAIL, .nmse_worst_row = NAN};
+    snprintf(res.message, sizeof res.message, "%.599s", why->text);
+    report_case(r->report, &c, &res, 0, r->again);
+    for (size_t k = r->n_rows; k < r->types.n; k++)
+        qualify_matrix_fail(r->matrix, arch, k, r->types.names[k]);
+    r->n_bad++;
+    r->n_ran++;
+    printf("%-12s %snot judged: %s%s\n", arch, color("red"), why->text, color("reset"));
+}
+
+static enum status judge_archs(struct run *r, struct err *e)
+{
+    const bool all = strcmp(r->args->archs, "all") == 0;
+    for (size_t i = 0; synth_arch(i); i++) {
+        const char *arch = synth_arch(i);
+        if (!all && !in_list(r->args->archs, arch)) continue;
+        const size_t ran = r->n_ran, bad = r->n_bad;
+        struct err why = {0};
+        r->n_rows = 0;
+        enum status st = qualify_arch(r, arch, &why);
+        if (st == ST_CANCELLED) return fail(e, st, "%s", why.text);
+        if (st != ST_OK)
+            fail_arch(r, arch, &why);
+        else
+            printf("%-12s %zu types, %zu of %zu runs conform\n", arch, r->n_rows,
+                   r->n_ran - ran - (r->n_bad - bad), r->n_ran - ran);
+        fflush(stdout);
+    }
+    return ST_OK;
+}
+
+static enum status qualify_archs(struct run *r, struct err *e)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(r->dir, sizeof r->dir, "%.4000s/assay-qualify-XXXXXX", base && *base ? base : "/tmp");
+    r->matrix = qualify_matrix_new(r->types.n);
+    if (!r->matrix) return fail(e, ST_NOMEM, "no memory for a matrix");
+    if (!mkdtemp(r->dir)) return fail(e, ST_IO, "%s: %s", r->dir, strerror(errno));
+    enum status st = judge_archs(r, e);
+    rmdir(r->dir);
+    printf("\n");
+    qualify_matrix_print(r->matrix, terminal_columns());
     return st;
 }
 
@@ -381,7 +533,9 @@ static int check(const struct args *a, struct run *r, struct err *e)
     for (size_t i = 0; a->subjects && subject_name_at(a->subjects, i, name, sizeof name); i++)
         if (!subject_known(name))
             return cmd_usage("qualify", "unknown subject '%s' (known: %s)", name, subject_names());
-    if (types_of(&r->types, a->types, e) != ST_OK) return cmd_error("qualify", e);
+    if (a->archs && strcmp(a->archs, "all") != 0 && check_archs(a->archs, e) != ST_OK)
+        return cmd_error("qualify", e);
+    if (types_of(&r->types, a->types, a->archs != NULL, e) != ST_OK) return cmd_error("qualify", e);
     if (make_directory(a->out, e) != ST_OK) return cmd_error("qualify", e);
     return -1;
 }
@@ -394,7 +548,7 @@ int cmd_qualify(int argc, char **argv)
     a.vectors = vectors_dir(a.vectors);
     if (a.subjects && strcmp(a.subjects, "all") == 0) a.subjects = NULL;
     struct err e = {0}, late = {0};
-    struct run r = {.args = &a, .wide = wide_terminal()};
+    struct run r = {.args = &a, .wide = terminal_columns() >= WIDE};
     code = check(&a, &r, &e);
     if (code >= 0) return code;
     if (a.threads) subjects_threads((int)a.threads);
@@ -404,7 +558,7 @@ int cmd_qualify(int argc, char **argv)
     char path[4200];
     snprintf(path, sizeof path, "%s/report.json", a.out);
     enum status st = report_stream(r.report, path, &e);
-    if (st == ST_OK) st = qualify_all(&r, &e);
+    if (st == ST_OK) st = a.archs ? qualify_archs(&r, &e) : qualify_files(&r, &e);
     if (st != ST_OK) report_stopped(r.report, e.text);
     if (report_save(r.report, path, &late) == ST_OK) {
         if (r.n_ran || r.n_why) print_footer(&r, path);
@@ -413,6 +567,7 @@ int cmd_qualify(int argc, char **argv)
         e = late;
     }
     report_close(r.report);
+    qualify_matrix_free(r.matrix);
     if (st != ST_OK) return cmd_error("qualify", &e);
     return r.n_bad ? EXIT_FAIL : r.n_ran ? EXIT_PASS : EXIT_NOTHING;
 }

@@ -210,11 +210,11 @@ enum status qualify_master(double **out, const struct prompt_set *p, const struc
 
 /* ---- the report -------------------------------------------------------------------------- */
 
-void qualify_report(struct report *r, const struct qualify_row *row, const char *path)
+void qualify_report(struct report *r, const struct qualify_row *row, const char *name,
+                    const char *again)
 {
-    const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     char shape[64];
-    snprintf(shape, sizeof shape, "%.*s", (int)strcspn(base, "."), base);
+    snprintf(shape, sizeof shape, "%.*s", (int)strcspn(name, "."), name);
     struct report_verdict v[QUALIFY_SUBJECTS];
     for (size_t i = 0; i < row->n_subjects; i++) {
         const struct qualify_subject *s = &row->subjects[i];
@@ -252,9 +252,9 @@ void qualify_report(struct report *r, const struct qualify_row *row, const char 
         if (s->verdict == VERDICT_NOT_RUN)
             res = (struct case_result){.status = s->status, .nmse_worst_row = NAN};
         snprintf(res.message, sizeof res.message, "%s", s->reason);
-        char rerun[4400];
-        snprintf(rerun, sizeof rerun, "assay qualify '%s' --types %s --subjects %s", path,
-                 row->type, s->name);
+        char rerun[9000];
+        snprintf(rerun, sizeof rerun, "assay qualify %s --types %s --subjects %s", again, row->type,
+                 s->name);
         report_case(r, &c, &res, 0, rerun);
     }
     report_checkpoint(r);

@@ -52,7 +52,8 @@ void qualify_row_free(struct qualify_row *row);
 enum status qualify_master(double **out, const struct prompt_set *p, const struct gguf *g,
                            struct err *e);
 
-/* Adds the row to the report's last model, which was read from path. */
-void qualify_report(struct report *r, const struct qualify_row *row, const char *path);
+/* Adds the row to the report's last model. again: the argument of `assay qualify` that means it. */
+void qualify_report(struct report *r, const struct qualify_row *row, const char *name,
+                    const char *again);
 
 #endif
