@@ -65,9 +65,9 @@ struct engine_probe {
     void *ctx;
     /* Asked first; nothing is downloaded if false. NULL = never. */
     bool (*want)(void *ctx, enum site site, uint32_t layer);
-    /* values (rows, cols), valid during the call. For SCORES and WEIGHTS cols = n_heads*n_cells,
-     * n_cells = the position behind the batch. NORM and LOGITS: only the rows whose logits are
-     * kept. */
+    /* values (rows, cols), valid during the call. For SCORES and WEIGHTS cols = n_heads*n_cells;
+     * of a session with one sequence and full_cells n_cells = the position behind the batch, and
+     * cells are in the order of positions. NORM and LOGITS: only the rows whose logits are kept. */
     void (*take)(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
                  size_t cols);
     /* Values to put in place of the engine's own, (rows, cols), or NULL to leave them. Called
@@ -76,9 +76,13 @@ struct engine_probe {
 };
 
 struct engine_session_options {
-    size_t n_ctx;               /* cells of the KV cache; 0 = the model's context length */
+    size_t n_ctx;               /* most tokens of a sequence; 0 = the model's context length */
+    size_t n_seqs;              /* sequences that do not see each other; 0 = 1 */
     size_t n_batch;             /* most tokens evaluated at once; 0 = 512 */
-    enum tensor_type k_type, v_type; /* TYPE_F32 (default) or TYPE_F16 */
+    /* Of the KV cache: TYPE_F32 (default), F16, BF16; Q8_0, Q4_0, Q5_1, IQ4_NL for heads of a
+     * multiple of 32 dimensions. */
+    enum tensor_type k_type, v_type;
+    bool full_cells;            /* layers with a window keep all cells, not only a ring */
     const struct engine_probe *probe; /* must outlive the session; NULL = none */
     bool unfused;               /* attention as scores, softmax, mix */
     bool always_matmul;         /* matmul also for few columns */
@@ -92,17 +96,37 @@ enum status engine_session_open(struct engine_session **out, struct engine_model
                                 struct err *e);
 void engine_session_close(struct engine_session *s);
 
-/* Appends n tokens at the current position, in batches of at most n_batch. Logits of the last
- * token are kept, or of all n with all_logits. Token out of range or context full: error, and the
- * position is unchanged. */
+/* Appends n tokens to the first sequence, in batches of at most n_batch. Logits of the last token
+ * are kept, or of all n with all_logits. Token out of range or context full: error, and the
+ * position is unchanged. After an error of the device too, unless what is before the position has
+ * left a ring: then the sequence is empty. */
 enum status engine_eval(struct engine_session *s, const int32_t *tokens, size_t n, bool all_logits,
                         struct err *e);
-/* Logits of row i of the last engine_eval (without all_logits only row 0: its last token), n_vocab
- * values, valid until the next call. */
+
+/* Tokens of several sequences, each appended to its own, in this order and in batches of at most
+ * n_batch. */
+struct engine_batch {
+    const int32_t *tokens; /* (n) */
+    const uint32_t *seqs;  /* (n), below the session's n_seqs; NULL = all of sequence 0 */
+    const bool *keep;      /* (n): whose logits are kept; NULL = those of the last */
+    size_t n;
+};
+enum status engine_eval_batch(struct engine_session *s, const struct engine_batch *b,
+                              struct err *e);
+
+/* Logits of row i of the last evaluation, n_vocab values, valid until the next call: rows are the
+ * tokens whose logits are kept. NULL past the last. */
 const float *engine_logits(const struct engine_session *s, size_t i);
-size_t engine_position(const struct engine_session *s);
-/* Forgets everything from position pos on (pos <= engine_position). */
-void engine_rewind(struct engine_session *s, size_t pos);
+
+/* Tokens of a sequence so far: the position of the next. */
+size_t engine_position(const struct engine_session *s); /* of the first */
+size_t engine_seq_position(const struct engine_session *s, uint32_t seq);
+
+/* Forgets everything of a sequence from position pos on (pos <= its position). ST_RANGE, and nothing
+ * forgotten, if a layer with a window no longer holds what a token at pos would see; 0 is always
+ * possible. */
+enum status engine_rewind(struct engine_session *s, size_t pos, struct err *e); /* the first */
+enum status engine_seq_rewind(struct engine_session *s, uint32_t seq, size_t pos, struct err *e);
 
 /* ---- sampling ---------------------------------------------------------------------------- */
 

@@ -8,19 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LAYERS = 512, MAX_NAME = 96 };
+enum { MAX_LAYERS = 512 };
 
 /* ---- metadata --------------------------------------------------------------------------- */
 
-static void full_key(const struct engine_model *m, const char *key, char out[MAX_NAME])
+void model_key_name(const struct engine_model *m, const char *key, char out[MODEL_KEY_CAP])
 {
-    snprintf(out, MAX_NAME, "%s.%s", m->arch->name, key);
+    snprintf(out, MODEL_KEY_CAP, "%s.%s", m->arch->name, key);
 }
 
-static bool has_key(const struct engine_model *m, const char *key)
+bool model_has_key(const struct engine_model *m, const char *key)
 {
-    char name[MAX_NAME];
-    full_key(m, key, name);
+    char name[MODEL_KEY_CAP];
+    model_key_name(m, key, name);
     return gguf_find(m->gguf, name) != NULL;
 }
 
@@ -46,8 +46,8 @@ static enum status key_array_u32(struct gguf_kv *kv, const char *name, uint32_t 
 
 enum status model_key_u32(struct engine_model *m, const char *key, uint32_t *out, struct err *e)
 {
-    char name[MAX_NAME];
-    full_key(m, key, name);
+    char name[MODEL_KEY_CAP];
+    model_key_name(m, key, name);
     struct gguf_kv *kv = gguf_find(m->gguf, name);
     if (kv && kv->type == GGUF_ARRAY) return key_array_u32(kv, name, out, e);
     return gguf_get_u32(m->gguf, name, out, e);
@@ -57,13 +57,13 @@ enum status model_key_u32_or(struct engine_model *m, const char *key, uint32_t a
                              uint32_t *out, struct err *e)
 {
     *out = absent;
-    return has_key(m, key) ? model_key_u32(m, key, out, e) : ST_OK;
+    return model_has_key(m, key) ? model_key_u32(m, key, out, e) : ST_OK;
 }
 
 enum status model_key_f64(struct engine_model *m, const char *key, double *out, struct err *e)
 {
-    char name[MAX_NAME];
-    full_key(m, key, name);
+    char name[MODEL_KEY_CAP];
+    model_key_name(m, key, name);
     TRY(gguf_get_f64(m->gguf, name, out, e));
     if (!isfinite(*out)) return fail(e, ST_FORMAT, "key %s is %g", name, *out);
     return ST_OK;
@@ -73,7 +73,16 @@ enum status model_key_f64_or(struct engine_model *m, const char *key, double abs
                              struct err *e)
 {
     *out = absent;
-    return has_key(m, key) ? model_key_f64(m, key, out, e) : ST_OK;
+    return model_has_key(m, key) ? model_key_f64(m, key, out, e) : ST_OK;
+}
+
+enum status model_key_bool_or(struct engine_model *m, const char *key, bool absent, bool *out,
+                              struct err *e)
+{
+    char name[MODEL_KEY_CAP];
+    model_key_name(m, key, name);
+    *out = absent;
+    return model_has_key(m, key) ? gguf_get_bool(m->gguf, name, out, e) : ST_OK;
 }
 
 /* ---- sizes ------------------------------------------------------------------------------ */
@@ -81,27 +90,41 @@ enum status model_key_f64_or(struct engine_model *m, const char *key, double abs
 static enum status load_head_dim(struct engine_model *m, struct err *e)
 {
     struct hyper *h = &m->h;
-    uint32_t value_dim;
-    if (!has_key(m, "attention.key_length") && h->n_embd % h->n_heads != 0)
+    if (!model_has_key(m, "attention.key_length") && h->n_embd % h->n_heads != 0)
         return fail(e, ST_FORMAT,
                     "%s.embedding_length %u is no multiple of %s.attention.head_count "
                     "%u, and there is no %s.attention.key_length",
                     m->arch->name, h->n_embd, m->arch->name, h->n_heads, m->arch->name);
     TRY(model_key_u32_or(m, "attention.key_length", h->n_embd / h->n_heads, &h->head_dim, e));
-    TRY(model_key_u32_or(m, "attention.value_length", h->head_dim, &value_dim, e));
+    TRY(model_key_u32_or(m, "attention.value_length", h->head_dim, &h->value_dim, e));
     if (h->head_dim == 0) return fail(e, ST_FORMAT, "%s.attention.key_length is 0", m->arch->name);
-    if (value_dim != h->head_dim)
-        return fail(e, ST_UNSUPPORTED,
-                    "%s.attention.value_length %u differs from "
-                    "attention.key_length %u: not supported",
-                    m->arch->name, value_dim, h->head_dim);
+    if (h->value_dim == 0)
+        return fail(e, ST_FORMAT, "%s.attention.value_length is 0", m->arch->name);
+    if ((uint64_t)h->n_heads * h->head_dim > INT32_MAX ||
+        (uint64_t)h->n_heads * h->value_dim > INT32_MAX)
+        return fail(e, ST_FORMAT, "%u heads of %u dimensions: too large", h->n_heads, h->head_dim);
+    return ST_OK;
+}
+
+/* What the formulas of a model without any of it are multiplied and capped by. */
+static enum status load_norm_traits(struct engine_model *m, enum norm_kind norm, struct err *e)
+{
+    struct hyper *h = &m->h;
+    double eps;
+    TRY(model_key_f64(
+        m, norm == NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
+        &eps, e));
+    h->norm = norm;
+    h->norm_eps = (float)eps;
+    h->attn_scale = (float)(1.0 / sqrt((double)h->head_dim));
+    h->embd_scale = h->residual_scale = h->logit_scale = 1.0f;
     return ST_OK;
 }
 
 /* Key vocab_size, or else the number of tokens. */
 static enum status load_vocab_size(struct engine_model *m, struct err *e)
 {
-    if (has_key(m, "vocab_size")) return model_key_u32(m, "vocab_size", &m->h.n_vocab, e);
+    if (model_has_key(m, "vocab_size")) return model_key_u32(m, "vocab_size", &m->h.n_vocab, e);
     const struct gguf_kv *tokens = gguf_find(m->gguf, "tokenizer.ggml.tokens");
     if (!tokens || tokens->type != GGUF_ARRAY)
         return fail(e, ST_FORMAT,
@@ -115,7 +138,7 @@ static enum status load_vocab_size(struct engine_model *m, struct err *e)
     return ST_OK;
 }
 
-enum status model_load_sizes(struct engine_model *m, struct err *e)
+enum status model_load_sizes(struct engine_model *m, enum norm_kind norm, struct err *e)
 {
     struct hyper *h = &m->h;
     TRY(model_key_u32(m, "context_length", &h->n_ctx, e));
@@ -147,94 +170,9 @@ enum status model_load_sizes(struct engine_model *m, struct err *e)
                     "attention.head_count_kv %u",
                     m->arch->name, h->n_heads, h->n_kv_heads);
     TRY(load_head_dim(m, e));
-    if ((uint64_t)h->n_heads * h->head_dim > INT32_MAX)
-        return fail(e, ST_FORMAT, "%u heads of %u dimensions: too large", h->n_heads, h->head_dim);
+    TRY(load_norm_traits(m, norm, e));
     m->layers = arena_alloc(&m->arena, h->n_layers, sizeof *m->layers);
     return m->layers ? ST_OK : fail(e, ST_NOMEM, "out of memory for %u layers", h->n_layers);
-}
-
-/* ---- RoPE --------------------------------------------------------------------------------- */
-
-enum rope_scaling { SCALING_NONE, SCALING_LINEAR, SCALING_YARN, SCALING_LONGROPE };
-
-/* "linear" when the key is missing: a factor alone means linear scaling. */
-static enum status load_scaling_type(struct engine_model *m, enum rope_scaling *out, struct err *e)
-{
-    static const char *const names[] = {"none", "linear", "yarn", "longrope"};
-    char name[MAX_NAME];
-    struct gguf_str s;
-    *out = SCALING_LINEAR;
-    if (!has_key(m, "rope.scaling.type")) return ST_OK;
-    full_key(m, "rope.scaling.type", name);
-    TRY(gguf_get_str(m->gguf, name, &s, e));
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (s.len == strlen(names[i]) && memcmp(s.data, names[i], s.len) == 0) {
-            *out = (enum rope_scaling)i;
-            return ST_OK;
-        }
-    }
-    return fail(e, ST_UNSUPPORTED, "key %s is \"%.*s\", not none, linear, yarn or longrope", name,
-                (int)(s.len < 40 ? s.len : 40), s.data);
-}
-
-static enum status load_freq_scale(struct engine_model *m, enum rope_scaling type, struct err *e)
-{
-    double factor = 0.0;
-    m->h.rope.freq_scale = 1.0;
-    if (type == SCALING_NONE) return ST_OK;
-    TRY(model_key_f64_or(
-        m, has_key(m, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", 0.0,
-        &factor, e));
-    if (factor < 0.0)
-        return fail(e, ST_FORMAT, "%s.rope.scaling.factor is %g", m->arch->name, factor);
-    if (factor != 0.0) m->h.rope.freq_scale = 1.0 / factor;
-    return ST_OK;
-}
-
-/* Divisors of the frequencies, n_dims/2 values: rope_freqs, else those of longrope. */
-static enum status load_factors(struct engine_model *m, enum rope_scaling type, struct err *e)
-{
-    struct tensor_want w = {NO_LAYER, "rope_freqs", m->h.rope.n_dims / 2, 1, TENSOR_HOST, true};
-    TRY(model_load_tensor(m, &w, &m->rope_freqs, e));
-    if (type != SCALING_LONGROPE) return ST_OK;
-    w.optional = false;
-    w.role = "rope_factors_long";
-    TRY(model_load_tensor(m, &w, &m->rope_long, e));
-    w.role = "rope_factors_short";
-    return model_load_tensor(m, &w, &m->rope_short, e);
-}
-
-enum status model_load_rope(struct engine_model *m, enum rope_pairing pairing, struct err *e)
-{
-    struct rope_params *r = &m->h.rope;
-    enum rope_scaling type;
-    r->pairing = pairing;
-    TRY(model_key_u32_or(m, "rope.dimension_count", m->h.head_dim, &r->n_dims, e));
-    if (r->n_dims == 0 || r->n_dims % 2 != 0 || r->n_dims > m->h.head_dim)
-        return fail(e, ST_FORMAT,
-                    "%s.rope.dimension_count is %u: not an even number up to the "
-                    "head's %u dimensions",
-                    m->arch->name, r->n_dims, m->h.head_dim);
-    TRY(model_key_f64_or(m, "rope.freq_base", 10000.0, &r->freq_base, e));
-    if (!(r->freq_base > 0.0))
-        return fail(e, ST_FORMAT, "%s.rope.freq_base is %g", m->arch->name, r->freq_base);
-    TRY(load_scaling_type(m, &type, e));
-    TRY(load_freq_scale(m, type, e));
-    TRY(model_key_f64_or(m, "rope.scaling.attn_factor", 1.0, &r->magnitude, e));
-    if (type == SCALING_YARN || type == SCALING_LONGROPE) {
-        TRY(model_key_u32_or(m, "rope.scaling.original_context_length", m->h.n_ctx, &r->n_ctx_orig,
-                             e));
-        if (r->n_ctx_orig == 0)
-            return fail(e, ST_FORMAT, "%s.rope.scaling.original_context_length is 0",
-                        m->arch->name);
-    }
-    if (type == SCALING_YARN) {
-        r->ext_factor = 1.0;
-        r->beta_fast = 32.0;
-        r->beta_slow = 1.0;
-        r->magnitude *= 1.0 + 0.1 * log(1.0 / r->freq_scale);
-    }
-    return load_factors(m, type, e);
 }
 
 /* ---- opening ------------------------------------------------------------------------------ */
@@ -242,7 +180,7 @@ enum status model_load_rope(struct engine_model *m, enum rope_pairing pairing, s
 static enum status find_arch(struct engine_model *m, struct err *e)
 {
     struct gguf_str s;
-    char known[256] = "";
+    char known[400] = "";
     TRY(gguf_get_str(m->gguf, "general.architecture", &s, e));
     for (size_t i = 0; arch_at(i); i++) {
         const char *name = arch_at(i)->name;

@@ -84,9 +84,9 @@ static void make_tokens(int32_t *ids, size_t n, uint32_t n_vocab)
 static enum status repeat(const struct args *a, struct engine_session *s, const int32_t *ids,
                           struct figures *f, struct err *e)
 {
-    engine_rewind(s, 0);
+    enum status st = engine_rewind(s, 0, e);
     const double start = now_seconds();
-    enum status st = engine_eval(s, ids, a->prompt, false, e);
+    if (st == ST_OK) st = engine_eval(s, ids, a->prompt, false, e);
     const double middle = now_seconds();
     for (uint64_t i = 0; i < a->gen && st == ST_OK; i++) {
         st = engine_eval(s, ids + a->prompt + i, 1, false, e);

@@ -82,7 +82,7 @@ static void again_and_again(struct stage *s)
 {
     struct engine_session *session = open_session(s, s->b, (struct engine_session_options){0});
     for (int i = 0; session && i < 12 && s->t->result.status == CASE_PASS; i++) {
-        engine_rewind(session, 0);
+        if (!did(s, engine_rewind(session, 0, &s->e))) break;
         if (!append(s, session, s->tokens, N_TOKENS, 0, s->again)) break;
         same_bits(s, 0, N_TOKENS, "from one evaluation of the same tokens to the next");
     }
@@ -136,13 +136,13 @@ static void longer_and_back(struct stage *s)
     for (size_t i = 0; i < N_TOKENS; i++) other[i] = s->tokens[N_TOKENS - 1 - i];
     if (!append(s, session, s->tokens, N_SHORT, 0, s->fresh)) goto out;
     if (!append(s, session, s->tokens + N_SHORT, N_TOKENS - N_SHORT, 0, s->fresh + part)) goto out;
-    engine_rewind(session, 0);
+    if (!did(s, engine_rewind(session, 0, &s->e))) goto out;
     if (!append(s, session, other, N_TOKENS, 0, scrap)) goto out;
-    engine_rewind(session, 0);
+    if (!did(s, engine_rewind(session, 0, &s->e))) goto out;
     if (!append(s, session, s->tokens, N_SHORT, 0, s->again)) goto out;
     same_bits(s, 0, N_SHORT, "after a longer prompt");
     if (!append(s, session, other, N_TOKENS - N_SHORT, 0, scrap)) goto out;
-    engine_rewind(session, N_SHORT);
+    if (!did(s, engine_rewind(session, N_SHORT, &s->e))) goto out;
     if (!append(s, session, s->tokens + N_SHORT, N_TOKENS - N_SHORT, 0, s->again + part)) goto out;
     same_bits(s, 0, N_TOKENS, "after going back to the middle of another prompt");
 out:
@@ -165,7 +165,7 @@ static void poisoned_memory(struct stage *s)
     engine_session_close(session);
     session = open_session(s, b, (struct engine_session_options){0});
     if (!session || !append(s, session, s->tokens, N_TOKENS, 0, s->again)) goto out;
-    engine_rewind(session, N_SHORT);
+    if (!did(s, engine_rewind(session, N_SHORT, &s->e))) goto out;
     if (!did(s, poison_cells(b, N_SHORT, &caches, &s->e))) goto out;
     test_check(s->t, caches > 0, "no cache was written");
     if (!append(s, session, s->tokens + N_SHORT, N_TOKENS - N_SHORT, 0, s->again + part)) goto out;

@@ -61,13 +61,13 @@ void expected_free(struct expected *x)
 static enum status run_prompt(struct engine_session *s, const int32_t *tokens, size_t n,
                               size_t n_vocab, enum judge_way way, float *out, struct err *e)
 {
-    engine_rewind(s, 0);
-    enum status st = way == JUDGE_AT_ONCE ? engine_eval(s, tokens, n, true, e) : ST_OK;
+    enum status st = engine_rewind(s, 0, e);
+    if (way == JUDGE_AT_ONCE && st == ST_OK) st = engine_eval(s, tokens, n, true, e);
     for (size_t i = 0; i < n && st == ST_OK; i++) {
         if (way == JUDGE_BY_ONE) st = engine_eval(s, tokens + i, 1, false, e);
         if (way == JUDGE_LAST_ROWS) {
-            engine_rewind(s, 0);
-            st = engine_eval(s, tokens, i + 1, false, e);
+            st = engine_rewind(s, 0, e);
+            if (st == ST_OK) st = engine_eval(s, tokens, i + 1, false, e);
         }
         const float *row = st == ST_OK ? engine_logits(s, way == JUDGE_AT_ONCE ? i : 0) : NULL;
         for (size_t k = 0; row && k < n_vocab; k++) out[i * n_vocab + k] = row[k];

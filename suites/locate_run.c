@@ -105,6 +105,7 @@ static enum status run_engine(struct job *j, const struct recording *truth, stru
         gguf_find_tensor(engine_model_gguf(j->model), "rope_factors_long.weight") != NULL;
     struct engine_session_options so = {.n_ctx = longrope ? 0 : j->options->n_tokens,
                                         .n_batch = j->options->n_tokens,
+                                        .full_cells = true,
                                         .k_type = v->kv,
                                         .v_type = v->kv,
                                         .probe = &probe,

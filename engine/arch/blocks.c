@@ -1,25 +1,9 @@
-/* Building blocks of forward passes, and the table of architectures. */
+/* Building blocks of the forward pass: the probe, embedding, norms, products, logits. */
 #include "arch.h"
 
 #include <stdlib.h>
 
-static const struct arch archs[] = {
-#define ARCH(id, name) {name, load_##id, forward_##id},
-#include "archs.def"
-#undef ARCH
-};
-
-const struct arch *arch_at(size_t i)
-{
-    return i < sizeof archs / sizeof *archs ? &archs[i] : NULL;
-}
-
-/* Queues an operation, or says that the backend has none. */
-#define RUN(p, op, args, e)                                                                        \
-    ((p)->ops->op ? (p)->ops->op((p)->be, (args), (e))                                             \
-                  : fail((e), ST_UNSUPPORTED, "backend %s has no operation " #op, (p)->ops->name))
-
-static struct view weight_at(const struct pass *p, uint32_t index)
+struct view pass_weight(const struct pass *p, uint32_t index)
 {
     return (struct view){index ? p->weights[index] : NULL, 0};
 }
@@ -27,7 +11,13 @@ static struct view weight_at(const struct pass *p, uint32_t index)
 static struct weight weight_of(const struct pass *p, uint32_t index)
 {
     const struct model_tensor *t = &p->model->tensors[index];
-    return (struct weight){weight_at(p, index), t->type->id, t->n_in, t->n_out};
+    return (struct weight){pass_weight(p, index), t->type->id, t->n_in, t->n_out};
+}
+
+/* Rows of n f32 values as a table that rows can be looked up in. */
+static struct weight rows_of(struct view rows, uint32_t n, uint32_t n_rows)
+{
+    return (struct weight){rows, TYPE_F32, n, n_rows};
 }
 
 /* The row-th row of rows of n f32 values. */
@@ -38,7 +28,7 @@ static struct view row_at(struct view v, size_t row, size_t n)
 
 /* ---- probe --------------------------------------------------------------------------------- */
 
-static bool probe_wants(const struct pass *p, enum site site, uint32_t layer)
+bool pass_probe_wants(const struct pass *p, enum site site, uint32_t layer)
 {
     return p->probe && p->probe->take && p->probe->want &&
            p->probe->want(p->probe->ctx, site, layer);
@@ -58,7 +48,7 @@ static enum status probe_rows(struct pass *p, enum site site, uint32_t layer, st
                               size_t rows, size_t cols, struct err *e)
 {
     const struct engine_probe *probe = p->probe;
-    if (probe_wants(p, site, layer)) {
+    if (pass_probe_wants(p, site, layer)) {
         float *values = probe_room(p, rows * cols);
         if (!values)
             return fail(e, ST_NOMEM, "out of memory for a probe of %zu values", rows * cols);
@@ -77,42 +67,65 @@ enum status pass_probe(struct pass *p, enum site site, uint32_t layer, struct vi
     return probe_rows(p, site, layer, at, p->n_tokens, cols, e);
 }
 
-/* ---- embedding, norms, products ------------------------------------------------------------- */
+/* ---- sums and factors ------------------------------------------------------------------------ */
+
+enum status pass_add(struct pass *p, struct view x, struct view y, struct err *e)
+{
+    return RUN(p, add, (&(struct op_binary){x, y, x, p->n_tokens * p->model->h.n_embd}), e);
+}
+
+enum status pass_scale(struct pass *p, struct view x, size_t n, float factor, struct err *e)
+{
+    if (factor == 1.0f) return ST_OK;
+    return RUN(p, scale, (&(struct op_scale){x, x, (uint32_t)n, factor}), e);
+}
+
+/* ---- embedding, norms ------------------------------------------------------------------------ */
 
 enum status pass_embed(struct pass *p, struct err *e)
 {
-    return RUN(p, get_rows,
-               (&(struct op_get_rows){.w = weight_of(p, p->model->token_embd),
-                                      .ids = p->at.ids,
-                                      .out = p->at.x,
-                                      .n = p->n_tokens}),
-               e);
+    const struct engine_model *m = p->model;
+    struct op_get_rows get = {
+        .w = weight_of(p, m->token_embd), .ids = p->at.ids, .out = p->at.x, .n = p->n_tokens};
+    TRY(RUN(p, get_rows, &get, e));
+    TRY(pass_scale(p, p->at.x, (size_t)p->n_tokens * m->h.n_embd, m->h.embd_scale, e));
+    if (!m->pos_embd) return ST_OK;
+    get = (struct op_get_rows){
+        .w = weight_of(p, m->pos_embd), .ids = p->at.seq_pos, .out = p->at.proj, .n = p->n_tokens};
+    TRY(RUN(p, get_rows, &get, e));
+    return pass_add(p, p->at.x, p->at.proj, e);
 }
 
-enum status pass_rms_norm(struct pass *p, uint32_t weight, struct view x, struct view out,
-                          uint32_t rows, struct err *e)
+enum status pass_norm(struct pass *p, const struct norm *n, struct view x, struct view out,
+                      size_t groups, struct err *e)
 {
-    return RUN(p, rms_norm,
-               (&(struct op_norm){.x = x,
-                                  .w = weight_at(p, weight),
-                                  .out = out,
-                                  .rows = rows,
-                                  .n = p->model->h.n_embd,
-                                  .w_rows = 1,
-                                  .eps = p->model->h.norm_eps}),
-               e);
+    struct op_norm a = {.x = x,
+                        .w = pass_weight(p, n->w),
+                        .b = pass_weight(p, n->b),
+                        .out = out,
+                        .rows = (uint32_t)groups,
+                        .n = n->n,
+                        .w_rows = n->rows,
+                        .eps = p->model->h.norm_eps};
+    return p->model->h.norm == NORM_RMS ? RUN(p, rms_norm, &a, e) : RUN(p, layer_norm, &a, e);
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+static enum status multiply(struct pass *p, const struct op_matmul *mm, struct err *e)
+{
+    return mm->n_cols <= MATVEC_COLS && !p->always_matmul ? RUN(p, matvec, mm, e)
+                                                          : RUN(p, matmul, mm, e);
 }
 
 /* A factor goes between the product and the bias, which is then added row by row. */
-static enum status linear_scaled(struct pass *p, const struct linear *l, struct op_matmul *mm,
-                                 struct err *e)
+static enum status linear_scaled(struct pass *p, float factor, struct op_matmul *mm, struct err *e)
 {
     const struct view bias = mm->bias;
     const uint32_t n_out = mm->w.n_out;
     mm->bias = (struct view){0};
-    TRY(mm->n_cols <= MATVEC_COLS && !p->always_matmul ? RUN(p, matvec, mm, e)
-                                                       : RUN(p, matmul, mm, e));
-    TRY(RUN(p, scale, (&(struct op_scale){mm->out, mm->out, mm->n_cols * n_out, l->factor}), e));
+    TRY(multiply(p, mm, e));
+    TRY(pass_scale(p, mm->out, (size_t)mm->n_cols * n_out, factor, e));
     for (uint32_t c = 0; bias.buf && c < mm->n_cols; c++) {
         struct view row = row_at(mm->out, c, n_out);
         TRY(RUN(p, add, (&(struct op_binary){row, bias, row, n_out}), e));
@@ -125,169 +138,92 @@ enum status pass_linear(struct pass *p, const struct linear *l, struct view x, s
 {
     struct op_matmul mm = {.w = weight_of(p, l->w),
                            .x = x,
-                           .bias = weight_at(p, l->bias),
+                           .bias = pass_weight(p, l->bias),
                            .out = out,
                            .n_cols = n_cols};
-    if (l->factor != 1.0f) return linear_scaled(p, l, &mm, e);
-    if (n_cols <= MATVEC_COLS && !p->always_matmul) return RUN(p, matvec, &mm, e);
-    return RUN(p, matmul, &mm, e);
+    return l->factor == 1.0f ? multiply(p, &mm, e) : linear_scaled(p, l->factor, &mm, e);
 }
 
-enum status pass_add(struct pass *p, struct view x, struct view y, struct err *e)
+/* Factors go between the products and the biases, both looked up by the matrix of each slot. */
+static enum status stack_scaled(struct pass *p, const struct stack *s, struct op_matmul_id *mm,
+                                struct err *e)
 {
-    return RUN(p, add, (&(struct op_binary){x, y, x, p->n_tokens * p->model->h.n_embd}), e);
+    const uint32_t slots = mm->n_tokens * mm->n_used;
+    const struct view bias = mm->bias;
+    struct op_get_rows get = {
+        .w = weight_of(p, s->factors), .ids = mm->ids, .out = p->at.moe.factors, .n = slots};
+    struct op_scale_rows scale = {mm->out, p->at.moe.factors, mm->out, slots, s->n_out};
+    mm->bias = (struct view){0};
+    TRY(RUN(p, matmul_id, mm, e));
+    TRY(RUN(p, get_rows, &get, e));
+    TRY(RUN(p, scale_rows, &scale, e));
+    if (!bias.buf) return ST_OK;
+    get.w = rows_of(bias, s->n_out, s->n_mats);
+    get.out = p->at.moe.biases;
+    TRY(RUN(p, get_rows, &get, e));
+    return RUN(p, add, (&(struct op_binary){mm->out, get.out, mm->out, slots * s->n_out}), e);
 }
 
-/* ---- attention ------------------------------------------------------------------------------ */
-
-enum status pass_qkv(struct pass *p, uint32_t layer, struct view x, struct err *e)
+enum status pass_stack(struct pass *p, const struct stack *s, struct view x, bool x_per_slot,
+                       struct view ids, uint32_t n_used, struct view out, struct err *e)
 {
-    const struct layer_weights *l = &p->model->layers[layer];
-    const struct hyper *h = &p->model->h;
-    const struct scratch *at = &p->at;
-    TRY(pass_linear(p, &l->q, x, at->q, p->n_tokens, e));
-    TRY(pass_probe(p, SITE_Q, layer, at->q, (size_t)h->n_heads * h->head_dim, e));
-    TRY(pass_linear(p, &l->k, x, at->k, p->n_tokens, e));
-    TRY(pass_probe(p, SITE_K, layer, at->k, (size_t)h->n_kv_heads * h->head_dim, e));
-    TRY(pass_linear(p, &l->v, x, at->v, p->n_tokens, e));
-    return pass_probe(p, SITE_V, layer, at->v, (size_t)h->n_kv_heads * h->head_dim, e);
+    struct op_matmul_id mm = {.w = weight_of(p, s->w),
+                              .x = x,
+                              .ids = ids,
+                              .bias = pass_weight(p, s->bias),
+                              .out = out,
+                              .n_tokens = p->n_tokens,
+                              .n_used = n_used,
+                              .n_experts = s->n_mats,
+                              .x_per_slot = x_per_slot};
+    return s->factors ? stack_scaled(p, s, &mm, e) : RUN(p, matmul_id, &mm, e);
 }
 
-enum status pass_rope(struct pass *p, uint32_t layer, struct err *e)
-{
-    const struct hyper *h = &p->model->h;
-    struct op_rope rope = {.x = p->at.q,
-                           .table = p->at.rope,
-                           .n_tokens = p->n_tokens,
-                           .n_heads = h->n_heads,
-                           .head_dim = h->head_dim,
-                           .n_dims = h->rope.n_dims,
-                           .pairing = h->rope.pairing};
-    TRY(RUN(p, rope, &rope, e));
-    TRY(pass_probe(p, SITE_Q_ROPE, layer, p->at.q, (size_t)h->n_heads * h->head_dim, e));
-    rope.x = p->at.k;
-    rope.n_heads = h->n_kv_heads;
-    TRY(RUN(p, rope, &rope, e));
-    return pass_probe(p, SITE_K_ROPE, layer, p->at.k, (size_t)h->n_kv_heads * h->head_dim, e);
-}
-
-static enum status write_cache(struct pass *p, uint32_t layer, struct err *e)
-{
-    const struct kv_cache *kv = p->kv;
-    struct op_kv_write w = {.src = p->at.k,
-                            .cells = p->at.cells,
-                            .cache = {kv->layers[layer].k, 0},
-                            .n_tokens = p->n_tokens,
-                            .row = kv->row,
-                            .type = kv->k_type};
-    TRY(RUN(p, kv_write, &w, e));
-    w.src = p->at.v;
-    w.cache.buf = kv->layers[layer].v;
-    w.type = kv->v_type;
-    return RUN(p, kv_write, &w, e);
-}
-
-/* Memory of the scores, taken when a session first needs it, for the longest sequence. */
-static enum status probs_room(struct pass *p, struct err *e)
-{
-    size_t n;
-    if (p->at.probs.buf) return ST_OK;
-    if (!mul_size(p->n_batch, p->model->h.n_heads, &n) || !mul_size(n, p->kv->n_cells, &n) ||
-        n > UINT32_MAX)
-        return fail(e, ST_RANGE,
-                    "attention scores of %u tokens, %u heads and %u cells: too many; "
-                    "use smaller batches or a smaller context",
-                    p->n_batch, p->model->h.n_heads, p->kv->n_cells);
-    return p->ops->alloc(p->be, n * sizeof(float), &p->at.probs.buf, e);
-}
-
-static enum status attention_unfused(struct pass *p, uint32_t layer, struct op_attention *a,
-                                     struct err *e)
-{
-    const size_t cols = (size_t)a->n_heads * a->n_cells;
-    TRY(probs_room(p, e));
-    a->probs = p->at.probs;
-    TRY(RUN(p, attn_scores, a, e));
-    TRY(pass_probe(p, SITE_SCORES, layer, a->probs, cols, e));
-    TRY(RUN(p, softmax,
-            (&(struct op_softmax){
-                .x = a->probs, .out = a->probs, .rows = a->n_tokens * a->n_heads, .n = a->n_cells}),
-            e));
-    TRY(pass_probe(p, SITE_WEIGHTS, layer, a->probs, cols, e));
-    return RUN(p, attn_mix, a, e);
-}
-
-enum status pass_attention(struct pass *p, uint32_t layer, struct err *e)
-{
-    const struct hyper *h = &p->model->h;
-    const struct kv_cache *kv = p->kv;
-    struct op_attention a = {
-        .q = p->at.q,
-        .k = {kv->layers[layer].k, 0},
-        .v = {kv->layers[layer].v, 0},
-        .pos = p->at.pos,
-        .first = p->at.first,
-        .cell_pos = {kv->cell_pos, 0},
-        .out = p->at.attn,
-        .n_tokens = p->n_tokens,
-        .n_heads = h->n_heads,
-        .n_kv_heads = h->n_kv_heads,
-        .head_dim = h->head_dim,
-        .value_dim = h->head_dim,
-        .n_cells = p->n_cells,
-        .k_type = kv->k_type,
-        .v_type = kv->v_type,
-        .scale = h->attn_scale,
-    };
-    TRY(write_cache(p, layer, e));
-    if (p->unfused || probe_wants(p, SITE_SCORES, layer) || probe_wants(p, SITE_WEIGHTS, layer))
-        TRY(attention_unfused(p, layer, &a, e));
-    else
-        TRY(RUN(p, attention, &a, e));
-    return pass_probe(p, SITE_ATTN, layer, p->at.attn, (size_t)h->n_heads * h->head_dim, e);
-}
-
-/* ---- feed-forward and output ----------------------------------------------------------------- */
-
-enum status pass_ffn_swiglu(struct pass *p, uint32_t layer, struct view x, struct view out,
-                            struct err *e)
-{
-    const struct layer_weights *l = &p->model->layers[layer];
-    const struct scratch *at = &p->at;
-    const uint32_t n_ff = p->model->h.n_ff;
-    TRY(pass_linear(p, &l->gate, x, at->gate, p->n_tokens, e));
-    TRY(pass_probe(p, SITE_GATE, layer, at->gate, n_ff, e));
-    TRY(pass_linear(p, &l->up, x, at->up, p->n_tokens, e));
-    TRY(pass_probe(p, SITE_UP, layer, at->up, n_ff, e));
-    TRY(RUN(p, silu_mul, (&(struct op_binary){at->gate, at->up, at->gate, p->n_tokens * n_ff}), e));
-    TRY(pass_probe(p, SITE_ACT, layer, at->gate, n_ff, e));
-    return pass_linear(p, &l->down, at->gate, out, p->n_tokens, e);
-}
+/* ---- output ---------------------------------------------------------------------------------- */
 
 /* Logits are probed on the host, where they have just arrived. */
 static void probe_logits(struct pass *p, size_t n_vocab)
 {
     const struct engine_probe *probe = p->probe;
     const size_t n = p->n_out * n_vocab;
-    if (probe_wants(p, SITE_LOGITS, 0))
+    if (pass_probe_wants(p, SITE_LOGITS, 0))
         probe->take(probe->ctx, SITE_LOGITS, 0, p->logits, p->n_out, n_vocab);
     if (!probe || !probe->give) return;
     const float *given = probe->give(probe->ctx, SITE_LOGITS, 0, p->n_out, n_vocab);
     for (size_t i = 0; given && i < n; i++) p->logits[i] = given[i];
 }
 
+/* at.norm = the norm of the rows that are wanted. */
+static enum status norm_wanted(struct pass *p, struct err *e)
+{
+    const struct engine_model *m = p->model;
+    struct view rows = row_at(p->at.x, p->out_first, m->h.n_embd);
+    if (p->gathered) {
+        struct op_get_rows get = {.w = rows_of(p->at.x, m->h.n_embd, p->n_tokens),
+                                  .ids = p->at.out_rows,
+                                  .out = p->at.proj,
+                                  .n = p->n_out};
+        TRY(RUN(p, get_rows, &get, e));
+        rows = p->at.proj;
+    }
+    TRY(pass_norm(p, &m->output_norm, rows, p->at.norm, p->n_out, e));
+    return probe_rows(p, SITE_NORM, 0, p->at.norm, p->n_out, m->h.n_embd, e);
+}
+
 enum status pass_logits(struct pass *p, struct err *e)
 {
     const struct engine_model *m = p->model;
     const size_t n_embd = m->h.n_embd, n_vocab = m->h.n_vocab;
+    const struct view logits = p->at.logits;
     if (p->n_out == 0) return ST_OK;
-    TRY(pass_rms_norm(p, m->output_norm, row_at(p->at.x, p->out_first, n_embd), p->at.norm,
-                      p->n_out, e));
-    TRY(probe_rows(p, SITE_NORM, 0, p->at.norm, p->n_out, n_embd, e));
+    TRY(norm_wanted(p, e));
     for (uint32_t done = 0; done < p->n_out;) {
         uint32_t rows = p->n_out - done < LOGIT_ROWS ? p->n_out - done : LOGIT_ROWS;
-        TRY(pass_linear(p, &m->output, row_at(p->at.norm, done, n_embd), p->at.logits, rows, e));
-        TRY(p->ops->download(p->be, p->logits + done * n_vocab, p->at.logits,
+        struct op_scale cap = {logits, logits, rows * m->h.n_vocab, m->h.logit_cap};
+        TRY(pass_linear(p, &m->output, row_at(p->at.norm, done, n_embd), logits, rows, e));
+        TRY(pass_scale(p, logits, rows * n_vocab, m->h.logit_scale, e));
+        if (m->h.logit_cap != 0.0f) TRY(RUN(p, softcap, &cap, e));
+        TRY(p->ops->download(p->be, p->logits + done * n_vocab, logits,
                              rows * n_vocab * sizeof(float), e));
         done += rows;
     }

@@ -1,0 +1,17 @@
+/* gptneox: LayerNorm, partial rotation, biases everywhere, plain GELU; attention and feed-forward
+ * each read a norm of their own of the same x, or one after the other. */
+#include "arch.h"
+
+enum status load_gptneox(struct engine_model *m, struct err *e)
+{
+    TRY(model_load_sizes(m, NORM_LAYER, e));
+    TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
+    TRY(model_key_bool_or(m, "use_parallel_residual", true, &m->h.parallel, e));
+    TRY(model_load_ends(m, e));
+    for (int i = 0; i < (int)m->h.n_layers; i++) {
+        TRY(load_pre_norms(m, i, e));
+        TRY(load_attention(m, i, BIAS_REQUIRED, BIAS_REQUIRED, e));
+        TRY(load_ffn_plain(m, i, BIAS_REQUIRED, e));
+    }
+    return ST_OK;
+}
