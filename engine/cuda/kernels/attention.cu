@@ -6,8 +6,16 @@
  * more than one, each makes the scores again.
  *
  * Bytes: n_cells * (head_dim + value_dim) * bytes of a value per kv head and token, read once per
- * query head; heads that share a kv head find it in L2. Shared: 9 or 17 KiB of a block. */
+ * query head; heads that share a kv head find it in L2. Shared: 9 or 17 KiB of a block.
+ *
+ * MUTANT_merge is a deliberate fault that cuda-sim must report. */
 #include "attention.h"
+
+#ifdef MUTANT_merge
+#define MERGE_BARRIER()
+#else
+#define MERGE_BARRIER() __syncthreads()
+#endif
 
 /* What a warp knows of its cells so far; the same in every lane. */
 struct running {
@@ -73,7 +81,7 @@ DEVICE_FN float merge_peaks(const struct k_attention *a, const float *peaks, uin
             peaks[warp] = r.peak;                                                                  \
             sums[warp] = r.sum;                                                                    \
         }                                                                                          \
-        __syncthreads();                                                                           \
+        MERGE_BARRIER();                                                                           \
         float base = merge_peaks(&a, peaks, h);                                                    \
         float sum = a.sinks ? k_exp(a.sinks[h] - base) : 0.0f;                                     \
         for (uint32_t w = 0; w < n_warps; w++) sum += sums[w] * k_exp(peaks[w] - base);            \

@@ -1,4 +1,6 @@
-/* copy: rows of groups of n values from one layout of strides to another. A thread per value. */
+/* copy: rows of groups of n values from one layout of strides to another. A thread per value.
+ *
+ * MUTANT_rest is a deliberate fault that cuda-sim must report. */
 #include "kernel.h"
 
 #ifdef MUTANT_rest

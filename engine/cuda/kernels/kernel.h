@@ -28,34 +28,6 @@
 #define ALL_LANES 0xffffffffu
 #define K_INFINITY __uint_as_float(0x7f800000u)
 
-/* binary32 to binary16, round to nearest even; overflow to infinity, NaN stays NaN. */
-DEVICE_FN uint16_t k_to_half(float x)
-{
-    uint32_t u = __float_as_uint(x), sign = u >> 16 & 0x8000u, m = u & 0x7fffffffu;
-    if (m > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
-    if (m >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and above */
-    if (m < 0x33000001u) return (uint16_t)sign;              /* 2^-25 and below */
-    uint32_t keep, cut;
-    if (m >= 0x38800000u) { /* normal: rebias, drop 13 bits */
-        keep = (m - 0x38000000u) >> 13;
-        cut = (m & 0x1fffu) << 19;
-    } else { /* subnormal: value = keep * 2^-24 */
-        uint32_t shift = 126u - (m >> 23), full = (m & 0x7fffffu) | 0x800000u;
-        keep = full >> shift;
-        cut = full << (32u - shift);
-    }
-    keep += cut > 0x80000000u || (cut == 0x80000000u && (keep & 1u));
-    return (uint16_t)(sign | keep);
-}
-
-/* binary32 to bfloat16, round to nearest even; NaN stays NaN. */
-DEVICE_FN uint16_t k_to_bf16(float x)
-{
-    uint32_t u = __float_as_uint(x);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
-    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
-}
-
 /* binary16 to binary32, exact; on the device by its own instruction. */
 #ifdef __CUDA_ARCH__
 DEVICE_FN float k_from_half(uint16_t h)
@@ -95,19 +67,19 @@ DEVICE_FN uint64_t k_flat_index(void)
     return (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
-#ifdef MUTANT_expert
-#define EXPERT_OF(id) ((uint64_t)(uint32_t)(id) + 1)
+#ifdef MUTANT_pair
+#define NEXT_ROW 1
 #else
-#define EXPERT_OF(id) ((uint64_t)(uint32_t)(id))
+#define NEXT_ROW 0
 #endif
 
 /* The product of one pair of a token and a slot: its expert's weights, its row of x. */
 DEVICE_FN struct k_matmul k_product_of(const struct k_matmul_id *a, uint32_t pair)
 {
-    uint64_t row = EXPERT_OF(a->ids[pair]) * a->n_out;
+    uint64_t row = (uint64_t)(uint32_t)a->ids[pair] * a->n_out;
     struct k_matmul p;
     p.w = a->w + row * a->row_bytes;
-    p.x = a->x + (uint64_t)(pair / a->x_pairs) * a->n_in;
+    p.x = a->x + (uint64_t)(pair / a->x_pairs + NEXT_ROW) * a->n_in;
     p.bias = a->bias ? a->bias + row : a->bias;
     p.out = a->out + (uint64_t)pair * a->n_out;
     p.row_bytes = a->row_bytes;

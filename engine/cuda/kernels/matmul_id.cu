@@ -13,6 +13,12 @@
 #define GATHER_BARRIER() __syncthreads()
 #endif
 
+#ifdef MUTANT_expert
+#define EXPERT (blockIdx.y + 1)
+#else
+#define EXPERT blockIdx.y
+#endif
+
 /* pairs = those of the expert from *next on, at most TILE_N; pairs[TILE_N] is the first that has no
  * room. Returns how many there are, and moves *next past them; both are the same in all threads. */
 DEVICE_FN uint32_t gather(const struct k_matmul_id *a, uint32_t expert, uint32_t *next,
@@ -59,7 +65,7 @@ DEVICE_FN void tile_store(const struct k_matmul_id *a, uint32_t expert, uint32_t
         SHARED(uint32_t, votes, [TILE_BLOCK / WARP]);                                              \
         uint32_t t = threadIdx.x, line = t / 4, part = t % 4 * 8, m = t % 16 * 4, n = t / 16 * 4;  \
         uint32_t row = blockIdx.x * TILE_M, next = 0, n_cols;                                      \
-        const uint8_t *expert = a.w + EXPERT_OF(blockIdx.y) * a.n_out * a.row_bytes;               \
+        const uint8_t *expert = a.w + (uint64_t)EXPERT * a.n_out * a.row_bytes;                    \
         while ((n_cols = gather(&a, blockIdx.y, &next, pairs, votes)) > 0) {                       \
             float sum[4][4], v[8];                                                                 \
             for (uint32_t i = 0; i < 16; i++) sum[i / 4][i % 4] = 0.0f;                            \
