@@ -143,6 +143,56 @@ def make_rms_norm():
     return f
 
 
+def layer_norm_row(x, w, b, eps):
+    """Results, and what their errors start from: the sums that the mean and the root are made of."""
+    x, n = [mpf(v) for v in x], len(x)
+    mean, mean_abs = mpmath.fsum(x) / n, mpmath.fsum(abs(v) for v in x) / n
+    z = [v - mean for v in x]
+    r = 1 / mpmath.sqrt(mpmath.fsum(v * v for v in z) / n + mpf(eps))
+    cross = mpmath.fsum(abs(a * v) for a, v in zip(z, x, strict=True)) / n
+    y = [v * r * mpf(g) + mpf(c) for v, g, c in zip(z, w, b, strict=True)]
+    mag = [r * abs(mpf(g)) * (abs(v) + mean_abs + abs(a) * r * r * cross) + abs(mpf(c))
+           for a, v, g, c in zip(z, x, w, b, strict=True)]
+    return y, mag
+
+
+def make_layer_norm():
+    f = File("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b, var = mean((x - mean)^2); mag = "
+                           "r |w| (|x| + mean|x| + |x - mean| r^2 mean(|x - mean| |x|)) + |b|, r = "
+                           "1 / sqrt(var + eps)")
+
+    def add(name, rows, n, eps, shape, bias=True):
+        r = Random("layer_norm " + name)
+        x = [shape(r, row, i) for row in range(rows) for i in range(n)]
+        w = [r.uniform(0.25, 2) * (-1 if r.bits(3) == 0 else 1) for _ in range(n)]
+        b = r.normals(n)
+        y, mag = [], []
+        for row in range(rows):
+            got = layer_norm_row(x[row * n:row * n + n], w, b if bias else [0.0] * n, eps)
+            y += got[0]
+            mag += got[1]
+        tensors = {"x": ([n, rows], x), "w": ([n], w), "y": ([n, rows], y), "mag": ([n, rows], mag)}
+        if bias:
+            tensors["b"] = ([n], b)
+        f.case(name, {"eps": (F64, eps)}, tensors)
+
+    def plain(r, row, i):
+        return r.normal()
+
+    eps5, eps6 = to_f32(1e-5), to_f32(1e-6)
+    for n in (1, 2, 5, 31, 32, 33, 127, 257, 1000):
+        add(f"n{n}", 2 if n < 500 else 1, n, eps5, plain, bias=n % 3 != 2)
+    add("no-bias", 2, 96, eps5, plain, bias=False)
+    add("eps-1e-6", 2, 96, eps6, plain)
+    add("eps-0.01", 2, 96, to_f32(0.01), lambda r, row, i: to_f32(r.normal() * 0.05))
+    add("offset", 2, 300, eps5, lambda r, row, i: to_f32(300 + r.normal()))
+    add("constant", 3, 40, eps5, lambda r, row, i: (0.0, 2.5, -1e4)[row])
+    add("outlier", 2, 257, eps5, lambda r, row, i: r.normal() * (1000 if i == 100 + row else 1))
+    add("small", 2, 257, eps6, lambda r, row, i: to_f32(r.normal() * 1e-4))
+    add("huge", 2, 64, eps5, lambda r, row, i: to_f32(r.normal() * 1e18))
+    return f
+
+
 # ---- rope ---------------------------------------------------------------------------------
 
 def yarn_bound(n_dims, base, context, turns):
@@ -313,6 +363,27 @@ def make_softmax():
     return f
 
 
+def make_softmax_sinks():
+    f = File("softmax_sinks", "row r has one more score, sinks[r], in the maximum and in the sum, not "
+                              "in y; y = exp(x - max) / sum by rows")
+
+    def add(name, rows, sinks):
+        n = len(rows[0])
+        x = [v for row in rows for v in row]
+        y = [v for row, sink in zip(rows, sinks, strict=True) for v in softmax_row(row + [sink])[:n]]
+        f.case(name, {}, {"x": ([n, len(rows)], x), "sinks": ([len(rows)], list(sinks)),
+                          "y": ([n, len(rows)], y)})
+
+    r = Random("softmax_sinks")
+    for n in (1, 2, 33, 257):
+        add(f"n{n}", [r.normals(n, 3) for _ in range(2)], r.normals(2, 3))
+    add("above", [r.normals(33) for _ in range(2)], [20.0, 300.0])
+    add("below", [r.normals(33) for _ in range(2)], [-20.0, -300.0])
+    add("hidden", [[-INFINITY] * 37, [-INFINITY] * 36 + [1.5]], [0.5, 1.0])
+    add("equal", [[0.25] * 33 for _ in range(3)], [0.25, 1.25, -2.0])
+    return f
+
+
 # ---- element by element -------------------------------------------------------------------
 
 def silu(x):
@@ -325,6 +396,21 @@ def gelu(x):
     x = mpf(x)
     z = mpmath.sqrt(2 / mpmath.pi) * (x + mpf("0.044715") * x**3)
     return x / (1 + mpmath.exp(-2 * z))
+
+
+def gelu_erf(x):
+    """0.5 x (1 + erf(x / sqrt 2)), by the function that has no difference in it."""
+    x = mpf(x)
+    return x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2
+
+
+def sigmoid(x):
+    return 1 / (1 + mpmath.exp(-mpf(x)))
+
+
+def clamped_swiglu(gate, up):
+    g, u = min(mpf(gate), mpf(7)), max(mpf(-7), min(mpf(up), mpf(7)))
+    return g / (1 + mpmath.exp(-mpf("1.702") * g)) * (u + 1)
 
 
 def values(label):
@@ -354,35 +440,176 @@ def make_gated(op, formula, fn):
     return f
 
 
+def make_softcap():
+    f = File("softcap", "factor tanh(x / factor)")
+    for factor in (30.0, 50.0, 0.75):
+        for name, x in values(f"softcap {factor}").items():
+            y = [mpf(factor) * mpmath.tanh(mpf(v) / mpf(factor)) for v in x]
+            f.case(f"{name}-{factor:g}", {"factor": (F64, factor)}, {"x": ([len(x)], x),
+                                                                     "y": ([len(x)], y)})
+    return f
+
+
+def make_swiglu_oai():
+    f = File("swiglu_oai", "g / (1 + exp(-1.702 g)) (u + 1), g = min(a, 7), u = clamp(b, -7, 7)")
+    for name, a in values("swiglu_oai").items():
+        r = Random("swiglu_oai b " + name)
+        b = [(7.0, -7.0, -1.0, 0.0)[i] if i < 4 else v for i, v in enumerate(r.normals(len(a), 4))]
+        y = [clamped_swiglu(g, u) for g, u in zip(a, b, strict=True)]
+        f.case(name, {}, {"a": ([len(a)], a), "b": ([len(a)], b), "y": ([len(a)], y)})
+    return f
+
+
+# ---- expert choice ------------------------------------------------------------------------
+
+SOFTMAX, SIGMOID, CHOSEN = 1, 2, 3
+NEAR = mpf(10) ** -9  # values nearer than this, but not equal, decide nothing in binary64
+
+
+def best_of(values, allowed, n):
+    """Indices of the n largest, the lowest index among equals."""
+    return sorted(allowed, key=lambda i: (-values[i], i))[:n]
+
+
+def surely(values, chosen, refused):
+    """Whether rounding in binary64 leaves the choice alone."""
+    return all(values[a] == values[b] or abs(values[a] - values[b]) > NEAR * abs(values[a])
+               for a in chosen for b in refused)
+
+
+class Route:
+    def __init__(self, gating, experts, used, groups=1, groups_used=1, normalise=False, scale=1.0):
+        self.gating, self.experts, self.used = gating, experts, used
+        self.groups, self.groups_used = groups, groups_used
+        self.normalise, self.scale = normalise, scale
+
+
+def route_row(a, logits, bias):
+    """ids and weights, by descending weight."""
+    x = [mpf(v) for v in logits]
+    p = {SOFTMAX: lambda: softmax_row(x), SIGMOID: lambda: [sigmoid(v) for v in x],
+         CHOSEN: lambda: x}[a.gating]()
+    select = [v + mpf(c) for v, c in zip(p, bias, strict=True)]
+    allowed = list(range(a.experts))
+    if a.groups > 1:
+        size = a.experts // a.groups
+        members = [allowed[g * size:g * size + size] for g in range(a.groups)]
+        scores = [sum(sorted((select[i] for i in m), reverse=True)[:2]) for m in members]
+        kept = best_of(scores, range(a.groups), a.groups_used)
+        if not surely(scores, kept, set(range(a.groups)) - set(kept)):
+            raise ValueError("groups too near to each other")
+        allowed = [i for g in sorted(kept) for i in members[g]]
+    ids = best_of(select, allowed, a.used)
+    if not surely(select, ids, set(allowed) - set(ids)):
+        raise ValueError("experts too near to each other")
+    w = [p[i] for i in ids]
+    if a.gating == CHOSEN:
+        w = softmax_row(w)
+    if a.normalise:
+        total = max(mpmath.fsum(w), mpf(2) ** -14)
+        w = [v / total for v in w]
+    order = sorted(range(a.used), key=lambda i: (-w[i], ids[i]))
+    if not all(surely(w, [i], [j]) for i, j in zip(order, order[1:])):
+        raise ValueError("weights too near to each other")
+    return [ids[i] for i in order], [w[i] * mpf(a.scale) for i in order]
+
+
+def add_route(f, name, a, tokens, shape, bias=None):
+    r = Random("route " + name)
+    logits = [shape(r) for _ in range(tokens * a.experts)]
+    shift = [bias(r) for _ in range(a.experts)] if bias else [0.0] * a.experts
+    ids, weights = [], []
+    for t in range(tokens):
+        got = route_row(a, logits[t * a.experts:][:a.experts], shift)
+        ids += got[0]
+        weights += got[1]
+    tensors = {"logits": ([a.experts, tokens], logits), "ids": ([a.used, tokens], ids),
+               "weights": ([a.used, tokens], weights)}
+    if bias:
+        tensors["bias"] = ([a.experts], shift)
+    f.case(name, {"gating": (U32, a.gating), "groups": (U32, a.groups),
+                  "groups_used": (U32, a.groups_used), "normalise": (U32, int(a.normalise)),
+                  "scale": (F64, a.scale)}, tensors)
+
+
+def make_route():
+    f = File("route", "p = softmax(logits), sigmoid(logits), or the logits (gating 1, 2, 3); of the "
+                      "groups_used groups with the largest sums of their two best p + bias, the experts "
+                      "with the largest p + bias; weights p, or softmax of the chosen logits; over "
+                      "max(sum, 2^-14) if normalised; times scale; by descending weight, lower ids first")
+
+    def plain(r):
+        return to_f32(r.normal() * 2)
+
+    def level(r):
+        return float(r.bits(2))
+
+    def half(r):
+        return r.bits(2) / 2
+
+    add_route(f, "softmax", Route(SOFTMAX, 60, 4), 4, plain)
+    add_route(f, "softmax-normalised", Route(SOFTMAX, 128, 8, normalise=True), 3, plain)
+    add_route(f, "softmax-groups", Route(SOFTMAX, 160, 6, 8, 3, scale=16.0), 3, plain)
+    add_route(f, "softmax-ties", Route(SOFTMAX, 16, 5, normalise=True), 6, level)
+    add_route(f, "softmax-all", Route(SOFTMAX, 7, 7, normalise=True), 3, plain)
+    add_route(f, "softmax-one", Route(SOFTMAX, 1, 1, scale=2.5), 2, plain)
+    add_route(f, "sigmoid", Route(SIGMOID, 33, 5), 4, plain)
+    add_route(f, "sigmoid-bias", Route(SIGMOID, 64, 6, normalise=True), 4, plain,
+              lambda r: to_f32(r.normal() * 0.3))
+    add_route(f, "sigmoid-groups", Route(SIGMOID, 256, 8, 8, 4, normalise=True, scale=2.5), 3, plain,
+              lambda r: to_f32(r.normal() * 0.3))
+    add_route(f, "sigmoid-least-sum", Route(SIGMOID, 12, 2, normalise=True), 4,
+              lambda r: to_f32(r.normal() - 13))
+    add_route(f, "sigmoid-small-groups", Route(SIGMOID, 6, 2, 6, 3, normalise=True), 4, plain)
+    add_route(f, "chosen", Route(CHOSEN, 32, 4), 4, plain)
+    add_route(f, "chosen-ties", Route(CHOSEN, 20, 6), 6, level)
+    add_route(f, "chosen-bias-ties", Route(CHOSEN, 20, 6), 6, level, half)
+    add_route(f, "chosen-groups", Route(CHOSEN, 24, 5, 6, 2, normalise=True, scale=0.5), 6, level)
+    return f
+
+
 # ---- attention ----------------------------------------------------------------------------
 
 class Attention:
-    def __init__(self, heads, kv_heads, d, pos, cells, scale=None, spread=1.0):
-        self.heads, self.kv_heads, self.d = heads, kv_heads, d
+    """first: of each query the least position it sees; window: how many it sees at most (0: all)."""
+
+    def __init__(self, heads, kv_heads, d, pos, cells, scale=None, spread=1.0, dv=None, first=None,
+                 window=0, cap=0.0, sinks=None):
+        self.heads, self.kv_heads, self.d, self.dv = heads, kv_heads, d, dv or d
         self.pos, self.cells, self.spread = pos, cells, spread
         self.scale = to_f32(d**-0.5) if scale is None else scale
+        self.first, self.window = first or [0] * len(pos), window
+        self.cap, self.sinks = cap, sinks
+
+    def sees(self, t, cell):
+        pos = self.pos[t]
+        return self.first[t] <= cell <= pos and (self.window == 0 or pos - cell < self.window)
+
+    def score(self, z):
+        return mpf(self.cap) * mpmath.tanh(z / mpf(self.cap)) if self.cap else z
 
 
 def attend(a, q, k, v):
     """Results by name; rows are heads of tokens, hidden cells have score -inf and weight 0."""
     r = {key: [] for key in ("scores", "mag_scores", "weights", "out", "mag")}
     scale = mpf(a.scale)
-    for t, pos in enumerate(a.pos):
+    for t in range(len(a.pos)):
         for h in range(a.heads):
             g = h // (a.heads // a.kv_heads)
             row = q[(t * a.heads + h) * a.d:][:a.d]
             at = [(c * a.kv_heads + g) * a.d for c in range(len(a.cells))]
+            at_v = [(c * a.kv_heads + g) * a.dv for c in range(len(a.cells))]
             terms = [[mpf(x) * mpf(y) * scale for x, y in zip(row, k[i:i + a.d], strict=True)]
                      for i in at]
-            sees = [0 <= cell <= pos for cell in a.cells]
-            scores = [mpmath.fsum(z) if s else mpf("-inf") for z, s in zip(terms, sees)]
+            sees = [a.sees(t, cell) for cell in a.cells]
+            scores = [a.score(mpmath.fsum(z)) if s else mpf("-inf") for z, s in zip(terms, sees)]
             mags = [mpmath.fsum(abs(x) for x in z) if s else mpf(0) for z, s in zip(terms, sees)]
-            weights = softmax_row(scores)
+            weights = softmax_row(scores + [a.sinks[h]] if a.sinks else scores)[:len(scores)]
             r["scores"] += scores
             r["mag_scores"] += mags
             r["weights"] += weights
-            for i in range(a.d):
-                parts = [w * mpf(v[c + i]) for w, c in zip(weights, at)]
+            for i in range(a.dv):
+                parts = [w * mpf(v[c + i]) for w, c in zip(weights, at_v)]
                 r["out"].append(mpmath.fsum(parts))
                 r["mag"].append(mpmath.fsum(abs(x) for x in parts))
     return r
@@ -392,15 +619,16 @@ def add_attention(f, name, a):
     r = Random("attention " + name)
     tokens, cells = len(a.pos), len(a.cells)
     q = r.normals(tokens * a.heads * a.d, a.spread)
-    k, v = (r.normals(cells * a.kv_heads * a.d) for _ in range(2))
-    row, grid = [a.d, a.heads, tokens], [cells, a.heads, tokens]
+    k, v = (r.normals(cells * a.kv_heads * d) for d in (a.d, a.dv))
+    row, grid = [a.dv, a.heads, tokens], [cells, a.heads, tokens]
     res = attend(a, q, k, v)
-    cache = [a.d, a.kv_heads, cells]
     f.case(name, {"scale": (F64, a.scale)},
-           {"q": (row, q), "k": (cache, k), "v": (cache, v), "pos": ([tokens], a.pos),
+           {"q": ([a.d, a.heads, tokens], q), "k": ([a.d, a.kv_heads, cells], k),
+            "v": ([a.dv, a.kv_heads, cells], v), "pos": ([tokens], a.pos),
             "cell_pos": ([cells], a.cells), "scores": (grid, res["scores"]),
             "mag_scores": (grid, res["mag_scores"]), "weights": (grid, res["weights"]),
             "out": (row, res["out"]), "mag": (row, res["mag"])})
+    return f.parts[-1]
 
 
 def make_attention():
@@ -424,15 +652,57 @@ def make_attention():
     return f
 
 
+def add_masked(f, name, a):
+    _, parameters, tensors = add_attention(f, name, a)
+    parameters["window"] = (U32, a.window)
+    parameters["cap"] = (F64, a.cap)
+    tensors["first"] = ([len(a.pos)], a.first)
+    if a.sinks:
+        tensors["sinks"] = ([a.heads], a.sinks)
+
+
+def make_attention_masked():
+    f = File("attention_masked", "as attention, over cells with first <= cell_pos <= pos and pos - "
+                                 "cell_pos < window (0: none); cap tanh(score / cap) in place of scores "
+                                 "unless cap is 0 (mag_scores before it); a head's sink is one more "
+                                 "score whose weight goes nowhere")
+    ring = [16, 17, 18, 19, 20, 9, 10, 11, 12, 13, 14, 15]
+    add_masked(f, "window-1", Attention(2, 1, 8, [3, 4], list(range(5)), window=1))
+    add_masked(f, "window-4", Attention(2, 1, 8, [3, 4, 9], list(range(10)), window=4))
+    add_masked(f, "window-wider", Attention(2, 1, 8, [3, 9], list(range(10)), window=11))
+    add_masked(f, "first", Attention(2, 1, 8, [3, 6, 9], list(range(10)), first=[0, 4, 7]))
+    add_masked(f, "first-and-window", Attention(2, 1, 8, [3, 6, 9], list(range(10)), first=[2, 4, 0],
+                                                window=3))
+    add_masked(f, "ring", Attention(4, 2, 8, [19, 20], ring, window=8))
+    add_masked(f, "cap", Attention(2, 1, 16, [8, 9], list(range(10)), cap=2.0, spread=3.0))
+    add_masked(f, "cap-50", Attention(2, 1, 16, [9], list(range(10)), cap=50.0, spread=60.0))
+    add_masked(f, "sinks", Attention(4, 2, 8, [8, 9], list(range(10)), sinks=[0.5, 6.0, -3.0, 1.25]))
+    add_masked(f, "sink-alone", Attention(2, 1, 8, [0, 5], [1, 2, 3, -1], sinks=[0.5, 0.25]))
+    add_masked(f, "narrow-values", Attention(2, 2, 24, [5, 6], list(range(7)), dv=16))
+    add_masked(f, "wide-values", Attention(4, 1, 8, [5, 6], list(range(7)), dv=20))
+    add_masked(f, "all", Attention(6, 3, 16, [19, 20], ring, dv=8, window=8, cap=5.0, first=[13, 11],
+                                   sinks=[0.5, 2.0, -1.0, 0.0, 1.0, -2.5], spread=4.0))
+    return f
+
+
 def files():
     yield make_rms_norm()
+    yield make_layer_norm()
     yield make_rope()
     yield make_softmax()
+    yield make_softmax_sinks()
     yield make_unary("silu", "x / (1 + exp(-x))", silu)
     yield make_unary("gelu", "0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))", gelu)
     yield make_gated("silu_mul", "silu(a) b", silu)
     yield make_gated("gelu_mul", "gelu(a) b, tanh form", gelu)
+    yield make_unary("gelu_erf", "0.5 x (1 + erf(x / sqrt 2))", gelu_erf)
+    yield make_gated("gelu_erf_mul", "gelu_erf(a) b", gelu_erf)
+    yield make_unary("sigmoid", "1 / (1 + exp(-x))", sigmoid)
+    yield make_softcap()
+    yield make_swiglu_oai()
+    yield make_route()
     yield make_attention()
+    yield make_attention_masked()
 
 
 def main(args):
