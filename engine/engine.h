@@ -28,6 +28,7 @@ void engine_model_close(struct engine_model *m);
 struct engine_shape {
     const char *arch;
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
+    uint32_t window; /* positions that layers with a window see; 0: there are none */
 };
 struct engine_shape engine_model_shape(const struct engine_model *m);
 struct gguf *engine_model_gguf(const struct engine_model *m);

@@ -276,8 +276,18 @@ void engine_model_close(struct engine_model *m)
 struct engine_shape engine_model_shape(const struct engine_model *m)
 {
     const struct hyper *h = &m->h;
-    return (struct engine_shape){m->arch->name, h->n_layers, h->n_embd,  h->n_heads, h->n_kv_heads,
-                                 h->head_dim,   h->n_ff,     h->n_vocab, h->n_ctx};
+    uint32_t n_windowed = 0;
+    for (uint32_t i = 0; i < h->n_layers; i++) n_windowed += m->layers[i].windowed;
+    return (struct engine_shape){.arch = m->arch->name,
+                                 .n_layers = h->n_layers,
+                                 .n_embd = h->n_embd,
+                                 .n_heads = h->n_heads,
+                                 .n_kv_heads = h->n_kv_heads,
+                                 .head_dim = h->head_dim,
+                                 .n_ff = h->n_ff,
+                                 .n_vocab = h->n_vocab,
+                                 .n_ctx = h->n_ctx,
+                                 .window = n_windowed > 0 ? h->window : 0};
 }
 
 struct gguf *engine_model_gguf(const struct engine_model *m)
