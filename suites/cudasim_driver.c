@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 96, ROUNDS = 5, MAX_BUFFERS = 6 };
+enum { N = 96, ROUNDS = 5, MAX_BUFFERS = 9, EXPERTS = 12, USED = 2, ROW = 32 };
 
 struct standin {
     void *library;
@@ -70,13 +70,13 @@ struct device {
     const struct backend_ops *ops;
     struct backend *b;
     struct dbuf *buffers[MAX_BUFFERS];
-    struct view x, w, norm, y, z;
+    struct view x, w, norm, y, z, ids, weights, cache;
 };
 
 static enum status device_open(struct device *d, const char *name, const float *w, struct err *e)
 {
-    struct view *views[] = {&d->x, &d->norm, &d->y, &d->z};
-    const size_t sizes[] = {N, N, N, N};
+    struct view *views[] = {&d->x, &d->norm, &d->y, &d->z, &d->ids, &d->weights, &d->cache};
+    const size_t sizes[] = {N, N, N, N, USED, USED, (size_t)EXPERTS * ROW};
     *d = (struct device){.ops = backend_by_name(name)};
     if (!d->ops) return fail(e, ST_NO_DEVICE, "%s is not in this build", name);
     enum status st = d->ops->open(&d->b, NULL, e);
@@ -97,7 +97,45 @@ static void device_close(struct device *d)
     d->ops->close(d->b);
 }
 
-/* Norm, product, softmax over n of its values, sum: lengths and factors change with the round. */
+/* Experts by the values of y, which are rows of w; the rows that they give to z by way of the cache
+ * cells that are named like them. */
+static enum status experts(struct device *d, struct err *e)
+{
+    const struct backend_ops *ops = d->ops;
+    const struct op_route route = {.logits = d->y,
+                                   .ids = d->ids,
+                                   .weights = d->weights,
+                                   .n_tokens = 1,
+                                   .n_experts = EXPERTS,
+                                   .n_used = USED,
+                                   .gating = ROUTE_SIGMOID,
+                                   .normalise = true,
+                                   .scale = 2.0f};
+    const struct op_matmul_id product = {.w = {d->w, TYPE_F32, N, N / EXPERTS},
+                                         .x = d->y,
+                                         .ids = d->ids,
+                                         .out = d->z,
+                                         .n_tokens = 1,
+                                         .n_used = USED,
+                                         .n_experts = EXPERTS};
+    const struct op_moe_sum sum = {d->z, d->weights, d->x, 1, USED, N / EXPERTS};
+    const struct op_kv_write write = {.src = d->y,
+                                      .cells = d->ids,
+                                      .cache = d->cache,
+                                      .n_tokens = USED,
+                                      .row = ROW,
+                                      .type = TYPE_Q8_0};
+    const struct op_get_rows read = {{d->cache, TYPE_Q8_0, ROW, EXPERTS}, d->ids, d->z, USED};
+    const struct op_copy copy = {.x = d->x, .out = d->z, .rows = 1, .groups = 1, .n = N / EXPERTS};
+    enum status st = ops->route(d->b, &route, e);
+    if (st == ST_OK) st = ops->matmul_id(d->b, &product, e);
+    if (st == ST_OK) st = ops->moe_sum(d->b, &sum, e);
+    if (st == ST_OK) st = ops->kv_write(d->b, &write, e);
+    if (st == ST_OK) st = ops->get_rows(d->b, &read, e);
+    return st == ST_OK ? ops->copy(d->b, &copy, e) : st;
+}
+
+/* Norm, product, softmax over n of its values, experts, sum: lengths and factors change with the round. */
 static enum status sequence(struct device *d, const float *x, uint32_t round, float *out,
                             struct err *e)
 {
@@ -115,6 +153,7 @@ static enum status sequence(struct device *d, const float *x, uint32_t round, fl
     if (st == ST_OK) st = ops->matvec(d->b, &product, e);
     if (st == ST_OK) st = ops->softmax(d->b, &soft, e);
     if (st == ST_OK) st = ops->scale(d->b, &scale, e);
+    if (st == ST_OK) st = experts(d, e);
     if (st == ST_OK) st = ops->add(d->b, &add, e);
     return st == ST_OK ? ops->download(d->b, out, d->y, N * sizeof *out, e) : st;
 }
