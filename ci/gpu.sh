@@ -3,11 +3,24 @@
 # suites on cuda, cuda-sim and vulkan, runs a reduced set under compute-sanitizer, judges the model
 # that comes along, measures speed. Needs no network: what ci/setup installs must be there, and nvcc.
 #
-# usage: ci/gpu.sh [DIR]     (default: report-gpu; what it leaves there is below 16 MiB)
-# Exit status: 0 all passed, 1 something failed, 77 no GPU here. Steps go on after a failure.
+# usage: ci/gpu.sh [DIR [STEP...]]
+#   DIR   default report-gpu; what it leaves there is below 16 MiB
+#   STEP  some of: test sanitizer qualify bench     (default: all)
+# Exit status: 0 all passed, 1 something failed, 2 usage, 77 no GPU here. Steps go on after a failure.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 out=${1:-report-gpu}
+[ $# -eq 0 ] || shift
+steps=${*:-test sanitizer qualify bench}
+for word in $steps; do
+    case $word in
+    test | sanitizer | qualify | bench) ;;
+    *)
+        echo "ci/gpu.sh: no step \"$word\": test, sanitizer, qualify, bench" >&2
+        exit 2
+        ;;
+    esac
+done
 case $out in /*) ;; *) out=$PWD/$out ;; esac
 build=$PWD/build/gpu
 max_bytes=$((16 * 1024 * 1024))
@@ -19,6 +32,7 @@ skip() {
     say "$*"
     exit 77
 }
+wanted() { case " $steps " in *" $1 "*) ;; *) return 1 ;; esac; }
 failed=0
 # step NAME COMMAND...: output in NAME.txt, the outcome in summary.txt. 77 is "nothing to run on".
 step() {
@@ -51,41 +65,57 @@ step configure cmake --preset default -B "$build" -DASSAY_CUDA_ARCHS="$arch" || 
 step build cmake --build "$build" || exit 1
 assay=$build/assay
 
-for subject in cuda cuda-sim vulkan; do
-    step "test-$subject" "$assay" test --subject "$subject" --json "$out/test-$subject.json"
-done
+if wanted test; then
+    for subject in cuda cuda-sim vulkan; do
+        step "test-$subject" "$assay" test --subject "$subject" --json "$out/test-$subject.json"
+    done
+fi
 
-# One case of every operation and of one type per family is enough for a tool that looks at every
-# access: the kernels of a family differ in the decoder only.
-if command -v compute-sanitizer >/dev/null 2>&1; then
+# Every operation in f32, and those on weights and caches in one type per family are enough for a tool
+# that looks at every access: the kernels of a family differ in the decoder only.
+if wanted sanitizer && command -v compute-sanitizer >/dev/null 2>&1; then
     for tool in memcheck racecheck initcheck synccheck; do
         step "sanitizer-$tool" compute-sanitizer --tool "$tool" --target-processes all \
-            --error-exitcode 1 "$assay" test 'ops.*.f16.*.cuda' 'ops.*.q4_K.*.cuda' \
-            'ops.*.q6_K.*.cuda' 'ops.*.q8_0.*.cuda' 'ops.*.iq2_xxs.*.cuda' 'ops.rms_norm.*.cuda' \
-            'ops.softmax.*.cuda' 'ops.argmax.*.cuda' 'ops.rope.*.cuda' --timeout 1800
+            --error-exitcode 1 "$assay" test 'ops.*.f32.*.cuda' 'ops.*.f16.*.cuda' \
+            'ops.*.q4_K.*.cuda' 'ops.*.q6_K.*.cuda' 'ops.*.q8_0.*.cuda' 'ops.*.iq2_xxs.*.cuda' \
+            'ops.kv_write.*.cuda' --timeout 1800
     done
-else
+elif wanted sanitizer; then
     say "no compute-sanitizer"
     failed=1
 fi
 
-step qualify "$assay" qualify --subjects cuda,cpu --out "$out/qualify"
+if wanted qualify; then
+    step qualify "$assay" qualify --subjects cuda,cpu --out "$out/qualify"
+    step qualify-archs "$assay" qualify --all-archs --types F16,Q4_K --subjects cuda,cpu \
+        --out "$out/qualify-archs"
+fi
 
-# Bandwidth at one token and speed of a prompt, with weights of known shapes.
-if "$assay" --help | grep -q '^  bench '; then
-    work=$(mktemp -d) || exit 1
-    trap 'rm -rf "$work"' EXIT
+# Bandwidth at one token and speed of a prompt, with weights of known shapes: small, and as large as
+# people use. bench NAME SYNTH-OPTION...: figures in bench-NAME.json, and in the summary. A tenth of the
+# memory is for all but weights.
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits | head -n 1 | tr -d ' ')
+bench() {
+    what=$1
+    shift
+    step "synth-$what" "$assay" synth "$@" --quiet --out "$work/$what.gguf" || return
+    if [ "$(wc -c <"$work/$what.gguf")" -gt $((memory * 943718)) ]; then
+        say "bench-$what: the model does not fit into the GPU's $memory MiB"
+    elif step "bench-$what" "$assay" bench "$work/$what.gguf" --subject cuda --prompt 512 --gen 64 \
+        --repeat 5 --kv f16 --json "$out/bench-$what.json"; then
+        grep -E '^  (prefill|decode|bandwidth) ' "$out/bench-$what.txt" | tee -a "$out/summary.txt"
+    fi
+    rm -f "$work/$what.gguf"
+}
+if wanted bench; then
     for type in F16 Q8_0 Q4_0 Q4_K Q6_K; do
         for shape in llama-1b llama-8b; do
-            step "synth-$shape-$type" "$assay" synth --shape "$shape" --type "$type" \
-                --out "$work/model.gguf" &&
-                step "bench-$shape-$type" "$assay" bench "$work/model.gguf" --subject cuda \
-                    --json "$out/bench-$shape-$type.json"
-            rm -f "$work/model.gguf"
+            bench "$shape-$type" --shape "$shape" --type "$type"
         done
     done
-else
-    say "assay has no bench yet"
+    bench gpt-oss-1b-MXFP4 --arch gpt-oss --shape 1b --type MXFP4
 fi
 
 # Long logs are cut in the middle: beginning and end say what happened.
