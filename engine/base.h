@@ -84,8 +84,8 @@ enum status pool_open(struct pool **out, int n_threads, struct err *e);
 void pool_close(struct pool *p);
 int pool_threads(const struct pool *p);
 /* Calls fn(ctx, begin, end, thread) on disjoint ranges that cover [0, n); ranges begin at
- * multiples of grain. Returns when all are done. The split depends on n, grain and the number of
- * threads only; results must not depend on it. */
+ * multiples of grain. Returns when all are done. The ranges depend on n, grain and the number of
+ * threads only, who runs which on chance; results must depend on neither. */
 void pool_run(struct pool *p, size_t n, size_t grain,
               void (*fn)(void *ctx, size_t begin, size_t end, int thread), void *ctx);
 

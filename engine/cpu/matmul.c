@@ -10,7 +10,9 @@
 #include "cpu/cpu.h"
 #include "cpu/simd.h"
 
-enum { TILE_ROWS = 4, TILE_COLS = 4, MATVEC_COLS = 8, PANEL_FLOATS = 1 << 15 };
+#include <string.h>
+
+enum { TILE_ROWS = 4, TILE_COLS = 3, MATVEC_COLS = 8, PANEL_FLOATS = 1 << 15 };
 
 /* One column of x and of out. */
 struct column {
@@ -35,53 +37,90 @@ struct job {
     bool panels;
 };
 
-/* acc[r][c] += n products of row w[r] and column x[c]. Inlined with constant sizes: the
- * sums stay in registers. */
-static inline void tile(const float *const *w, const float *const *x, size_t n, size_t n_rows,
-                        size_t n_cols, struct f32x16 acc[][TILE_COLS])
-{
-    struct f32x16 s[TILE_ROWS][TILE_COLS], wv[TILE_ROWS];
-    size_t k = 0;
-    for (size_t r = 0; r < n_rows; r++) {
-        for (size_t c = 0; c < n_cols; c++) s[r][c] = acc[r][c];
+/* acc[r][c] += n products (n a multiple of 16) of row w[r] and column x[c]. A few columns at a time
+ * fill the registers with one part of the sixteen sums, one column needs `at_once` parts for the
+ * processor to have enough to do. A macro, for the sizes must be constants: the sums then stay in
+ * registers. */
+#define TILE(rows, cols, at_once)                                                                  \
+    static void tile_##rows##_##cols(const float *const *w, const float *const *x, size_t n,       \
+                                     struct f32x16 acc[][TILE_COLS])                               \
+    {                                                                                              \
+        for (size_t part = 0; part < PARTS; part += (at_once)) {                                   \
+            struct f32part s[at_once][rows][cols];                                                 \
+            for (size_t i = 0; i < (at_once) * (rows) * (cols); i++) {                             \
+                size_t p = i / ((rows) * (cols)), r = i / (cols) % (rows), c = i % (cols);         \
+                s[p][r][c] = acc[r][c].part[part + p];                                             \
+            }                                                                                      \
+            for (size_t k = part * PART; k < n; k += LANES) {                                      \
+                for (size_t p = 0; p < (at_once); p++) {                                           \
+                    struct f32part xv[cols];                                                       \
+                    for (size_t c = 0; c < (cols); c++) xv[c] = f32part_load(x[c] + k + p * PART); \
+                    for (size_t r = 0; r < (rows); r++) {                                          \
+                        struct f32part wv = f32part_load(w[r] + k + p * PART);                     \
+                        for (size_t c = 0; c < (cols); c++) {                                      \
+                            s[p][r][c] = f32part_madd(wv, xv[c], s[p][r][c]);                      \
+                        }                                                                          \
+                    }                                                                              \
+                }                                                                                  \
+            }                                                                                      \
+            for (size_t i = 0; i < (at_once) * (rows) * (cols); i++) {                             \
+                size_t p = i / ((rows) * (cols)), r = i / (cols) % (rows), c = i % (cols);         \
+                acc[r][c].part[part + p] = s[p][r][c];                                             \
+            }                                                                                      \
+        }                                                                                          \
     }
-    for (; k + LANES <= n; k += LANES) {
-        for (size_t r = 0; r < n_rows; r++) wv[r] = f32x16_load(w[r] + k);
-        for (size_t c = 0; c < n_cols; c++) {
-            struct f32x16 xv = f32x16_load(x[c] + k);
-            for (size_t r = 0; r < n_rows; r++) s[r][c] = f32x16_madd(wv[r], xv, s[r][c]);
-        }
-    }
-    if (k < n) {
-        for (size_t r = 0; r < n_rows; r++) wv[r] = f32x16_load_some(w[r] + k, n - k);
-        for (size_t c = 0; c < n_cols; c++) {
-            struct f32x16 xv = f32x16_load_some(x[c] + k, n - k);
-            for (size_t r = 0; r < n_rows; r++) s[r][c] = f32x16_madd(wv[r], xv, s[r][c]);
-        }
-    }
-    for (size_t r = 0; r < n_rows; r++) {
-        for (size_t c = 0; c < n_cols; c++) acc[r][c] = s[r][c];
-    }
-}
 
-/* Any tile up to 4 x 4, by the sizes that are compiled. */
-static void tile_any(const float *const *w, const float *const *x, size_t n, size_t n_rows,
-                     size_t n_cols, struct f32x16 acc[][TILE_COLS])
+TILE(4, 1, PARTS)
+TILE(4, 2, 1)
+TILE(4, 3, 1)
+TILE(1, 1, PARTS)
+TILE(1, 3, PARTS)
+
+/* Any tile up to 4 x 3, by the sizes that are compiled. */
+static void tile_whole(const float *const *w, const float *const *x, size_t n, size_t n_rows,
+                       size_t n_cols, struct f32x16 acc[][TILE_COLS])
 {
-    if (n_rows == TILE_ROWS && n_cols == TILE_COLS) {
-        tile(w, x, n, TILE_ROWS, TILE_COLS, acc);
-    } else if (n_rows == TILE_ROWS && n_cols == 1) {
-        tile(w, x, n, TILE_ROWS, 1, acc);
-    } else if (n_rows == 1 && n_cols == TILE_COLS) {
-        tile(w, x, n, 1, TILE_COLS, acc);
+    if (n_rows == TILE_ROWS && n_cols == 1) {
+        tile_4_1(w, x, n, acc);
+    } else if (n_rows == TILE_ROWS && n_cols == 2) {
+        tile_4_2(w, x, n, acc);
+    } else if (n_rows == TILE_ROWS) {
+        tile_4_3(w, x, n, acc);
+    } else if (n_cols == TILE_COLS) {
+        for (size_t r = 0; r < n_rows; r++) tile_1_3(w + r, x, n, acc + r);
     } else {
         for (size_t r = 0; r < n_rows; r++) {
             for (size_t c = 0; c < n_cols; c++) {
                 struct f32x16 one[1][TILE_COLS] = {{acc[r][c]}};
-                tile(w + r, x + c, n, 1, 1, one);
+                tile_1_1(w + r, x + c, n, one);
                 acc[r][c] = one[0][0];
             }
         }
+    }
+}
+
+/* What is left of a row, zeros behind it. */
+static void pad(float to[][LANES], const float *padded[], const float *const *from, size_t n_from,
+                size_t begin, size_t end)
+{
+    for (size_t i = 0; i < n_from; i++) {
+        memset(to[i], 0, sizeof to[i]);
+        memcpy(to[i], from[i] + begin, (end - begin) * sizeof(float));
+        padded[i] = to[i];
+    }
+}
+
+static void tile_any(const float *const *w, const float *const *x, size_t n, size_t n_rows,
+                     size_t n_cols, struct f32x16 acc[][TILE_COLS])
+{
+    size_t whole = n / LANES * LANES;
+    tile_whole(w, x, whole, n_rows, n_cols, acc);
+    if (whole < n) {
+        float w_rest[TILE_ROWS][LANES], x_rest[TILE_COLS][LANES];
+        const float *w_padded[TILE_ROWS], *x_padded[TILE_COLS];
+        pad(w_rest, w_padded, w, n_rows, whole, n);
+        pad(x_rest, x_padded, x, n_cols, whole, n);
+        tile_whole(w_padded, x_padded, LANES, n_rows, n_cols, acc);
     }
 }
 
@@ -125,7 +164,7 @@ static void run_pieces(const struct job *j, const struct product *m, size_t begi
 {
     for (size_t row = begin; row < end; row += TILE_ROWS) {
         size_t n_rows = least(TILE_ROWS, end - row);
-        struct f32x16 acc[MATVEC_COLS / TILE_COLS][TILE_ROWS][TILE_COLS];
+        struct f32x16 acc[MATVEC_COLS / TILE_COLS + 1][TILE_ROWS][TILE_COLS];
         for (size_t g = 0; g * TILE_COLS < m->n_cols; g++) clear_tile(acc[g]);
         for (size_t p = 0; p * CPU_PIECE < j->n_in; p++) {
             const float *w[TILE_ROWS], *x[MATVEC_COLS];
