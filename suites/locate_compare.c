@@ -122,17 +122,31 @@ static double *input_of(const struct recording *r, enum site site, uint32_t laye
     return x;
 }
 
-/* Bound of one operation of an engine from outside: the reference's local bound at its own values
- * or, for products, at these; and of angles computed in binary32, which are off by pos u. */
-static double bound_of(const struct site_job *j, const struct record_site *want, size_t i,
+/* Terms that an operation sums up. */
+static size_t terms(const struct site_job *j)
+{
+    struct site_weight w;
+    switch (site_facts[j->site].kind) {
+    case KIND_LINEAR:
+        return site_weight(j->m, j->site, j->layer, &w) ? w.n_in : 1;
+    case KIND_NORM:
+        return j->m->shape.n_embd;
+    case KIND_SOFTMAX:
+        return j->n_tokens;
+    default:
+        return 1;
+    }
+}
+
+/* Bound of one operation of an engine from outside: the reference's local bound at its own values,
+ * or what the class of the operation allows at these; and of angles computed in binary32, which are
+ * off by pos u. */
+static double bound_of(const struct site_job *j, const struct record_site *want, size_t i, size_t n,
                        double mag, double top)
 {
     const size_t cols = want->cols, row = j->n_tokens - j->rows + i / cols;
     const double u = 0x1p-24, local = want->local[row * cols + i % cols];
-    struct site_weight w;
-    double bound = OUTSIDE * local;
-    if (site_facts[j->site].kind == KIND_LINEAR && site_weight(j->m, j->site, j->layer, &w))
-        bound = fmax(bound, OUTSIDE * 8 * sqrt((double)w.n_in) * u * mag);
+    double bound = OUTSIDE * fmax(local, 8 * sqrt((double)n) * u * mag);
     if (site_facts[j->site].kind == KIND_ROPE) bound += 8 * u * (double)(row + 1) * top;
     return bound;
 }
@@ -147,7 +161,8 @@ static enum status judge_own(struct finding *f, const struct site_job *j,
     if (site_compute(j, value, mag)) {
         for (size_t i = 0; i < n; i++)
             if (isfinite(value[i])) top = fmax(top, fabs(value[i]));
-        for (size_t i = 0; i < n; i++) bound[i] = bound_of(j, want, i, mag[i], top);
+        const size_t n_terms = terms(j);
+        for (size_t i = 0; i < n; i++) bound[i] = bound_of(j, want, i, n_terms, mag[i], top);
         f->local = (struct case_result){.nmse_worst_row = NAN};
         compare_within(&f->local, got->got, value, bound, j->rows, want->cols);
         f->has_local = true;

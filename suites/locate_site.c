@@ -384,11 +384,8 @@ static bool compute_softmax(const struct site_job *j, double *out)
     return true;
 }
 
-bool site_compute(const struct site_job *j, double *out, double *mag)
+static bool compute(const struct site_job *j, size_t n, double *out, double *mag)
 {
-    const size_t n = j->rows * site_columns(j->m, j->site, j->n_tokens);
-    if (!j->m->form_a) return false;
-    for (size_t i = 0; mag && i < n; i++) mag[i] = 0;
     switch (site_facts[j->site].kind) {
     case KIND_NONE:
         return false;
@@ -407,10 +404,23 @@ bool site_compute(const struct site_job *j, double *out, double *mag)
         return compute_softmax(j, out);
     case KIND_ADD:
         for (size_t i = 0; i < n; i++) out[i] = j->in[0][i] + j->in[1][i];
+        for (size_t i = 0; mag && i < n; i++) mag[i] = fabs(j->in[0][i]) + fabs(j->in[1][i]);
         return true;
     case KIND_ACT:
         for (size_t i = 0; i < n; i++) out[i] = ref_silu(j->in[0][i]) * j->in[1][i];
         return true;
     }
     return false;
+}
+
+bool site_compute(const struct site_job *j, double *out, double *mag)
+{
+    const size_t n = j->rows * site_columns(j->m, j->site, j->n_tokens);
+    const enum site_kind kind = site_facts[j->site].kind;
+    if (!j->m->form_a) return false;
+    for (size_t i = 0; mag && i < n; i++) mag[i] = 0;
+    if (!compute(j, n, out, mag)) return false;
+    if (mag && (kind == KIND_NORM || kind == KIND_SOFTMAX || kind == KIND_ACT))
+        for (size_t i = 0; i < n; i++) mag[i] = fabs(out[i]);
+    return true;
 }

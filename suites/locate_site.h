@@ -90,7 +90,8 @@ struct site_job {
     struct precision precision;
     bool show_hidden; /* SCORES of tokens to come too */
 };
-/* out (rows, cols of the site); mag likewise or NULL: sum of absolute terms of linear sites, else
+/* out (rows, cols of the site); mag likewise or NULL: the sum of the absolute terms of products and
+ * sums, |out| of norms, softmax and activations, which roundings move by a part of themselves, else
  * 0. False when the site cannot be computed here. */
 bool site_compute(const struct site_job *j, double *out, double *mag);
 
