@@ -221,6 +221,12 @@ struct assay_subject {
      * file, the same in every call of a run. */
     int (*eval)(void *ctx, const char *model, const int32_t *tokens, uint64_t n, uint64_t n_vocab,
                 float *logits, const struct assay_probe *probe);
+    /* What eval does less precisely than Assay's own engine, which is what it is then judged by;
+     * NULL: nothing. How it rounds the activations that enter a product: "f32" (not at all),
+     * "f16", "bf16", or "q8" (as llama.cpp's CPU backend for each type of weights: not at all,
+     * F16, BF16, or 8 bits in blocks). With any of these, angles of RoPE may be computed in
+     * binary32, and each site is judged by the inputs that the engine itself had. */
+    const char *activations;
 };
 
 /* abi: what the caller speaks. NULL if the library does not. */

@@ -270,21 +270,30 @@ static void explain(struct locate *l, struct variant_result *v, const struct rec
     hypotheses_explain(&s, l->fault.cause, sizeof l->fault.cause, &l->fault.unexplained);
 }
 
-/* A subject that cannot be fed is judged by the inputs that it had itself. */
+/* A subject that cannot be fed, or that declares a lower precision, is judged by the inputs that it
+ * had itself. */
 static enum status judge_unfed(struct job *j, struct locate *l, struct variant_result *v,
                                const struct recording *truth, struct err *e)
 {
-    struct recording own = {.fd = -1};
-    const struct compare_options o = {.tokens = j->options->tokens,
-                                      .n_tokens = j->options->n_tokens,
-                                      .precision = precision_exact};
+    struct recording own = {.fd = -1}, low = {.fd = -1};
+    struct compare_options o = {.tokens = j->options->tokens,
+                                .n_tokens = j->options->n_tokens,
+                                .precision = precision_exact,
+                                .progress = j->options->progress,
+                                .cancel = j->options->cancel};
+    const char *activations = j->subject->activations;
+    if (activations && !precision_by_name(activations, &o.precision))
+        return fail(e, ST_USAGE, "%s declares activations '%s', not f32, f16, bf16 or q8",
+                    j->subject->name, activations);
     enum status st = run_once(j, NULL, &own, e);
-    if (st == ST_OK) st = compare_sites(l, v, truth, &own, &o, e);
+    if (st == ST_OK && activations) st = compare_truth(&low, &l->model, &o, false, e);
+    if (st == ST_OK) st = compare_sites(l, v, activations ? &low : truth, &own, &o, e);
     if (st == ST_OK) {
         v->ran = true;
         locate_first(v);
     }
     record_close(&own);
+    record_close(&low);
     return st;
 }
 
@@ -292,7 +301,8 @@ static enum status judge_variant(struct job *j, struct locate *l, struct variant
                                  const struct recording *truth, struct err *e)
 {
     struct recording own = {.fd = -1}, fed = {.fd = -1};
-    if (j->subject->eval && !j->subject->gives) return judge_unfed(j, l, v, truth, e);
+    if (j->subject->eval && (!j->subject->gives || j->subject->activations))
+        return judge_unfed(j, l, v, truth, e);
     enum status st = run_once(j, NULL, &own, e);
     if (st == ST_OK) st = locate_judge(v, truth, &own, false, e);
     record_close(&own);

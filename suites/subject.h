@@ -26,6 +26,7 @@ struct subject {
      * it puts the probe's values in place of its own. */
     enum status (*eval)(void *ctx, const struct subject_eval *a, struct err *e);
     bool gives;
+    const char *activations; /* precision that it declares (tracefile.h), or NULL */
 };
 
 /* A further kind of subject, named "PREFIX:REST". open fills the subject, whose name is set. */

@@ -335,6 +335,7 @@ static enum status plugin_open(struct subject *out, const char *path, struct err
     if (p->hello.decode) out->decode = plugin_decode;
     if (p->hello.eval) out->eval = plugin_eval;
     out->gives = p->hello.gives;
+    out->activations = *p->hello.activations ? p->hello.activations : NULL;
     return ST_OK;
 }
 

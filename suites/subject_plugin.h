@@ -30,7 +30,7 @@ struct plugin_head {
 };
 
 struct plugin_hello {
-    char name[128];
+    char name[128], activations[16];
     bool decode, eval, gives;
     bool ops[OP_COUNT];
 };

@@ -429,6 +429,8 @@ static void greet(struct host *h)
     struct plugin_hello hello = {
         .decode = h->s->decode, .eval = h->s->eval, .gives = (h->s->flags & ASSAY_GIVES) != 0};
     snprintf(hello.name, sizeof hello.name, "%.120s", h->s->name ? h->s->name : "unnamed");
+    if (h->s->activations)
+        snprintf(hello.activations, sizeof hello.activations, "%s", h->s->activations);
     if (h->s->ops) {
 #define OP(op, args, types, tol) hello.ops[OP_##op] = h->s->ops->op != NULL;
 #include "spec/ops.def"

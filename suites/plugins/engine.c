@@ -2,7 +2,8 @@
  * place: Assay's own engine on the CPU, behind the interface.
  *
  * The environment variable ENGINE_FAULT changes it, for the tests of the harness: "unfed": it does
- * not take values; "gate": also doubles the gate of layer 2 in what it shows. */
+ * not take values; "gate": also doubles the gate of layer 2 in what it shows. ENGINE_DECLARES: the
+ * precision that it declares, whatever it has. */
 #include "assay_subject.h"
 #include "backend.h"
 #include "engine.h"
@@ -84,6 +85,7 @@ __attribute__((visibility("default"))) const struct assay_subject *assay_subject
         .error = engine_plugin_error,
         .eval = engine_plugin_eval,
     };
+    subject.activations = getenv("ENGINE_DECLARES");
     subject.flags = getenv("ENGINE_FAULT") ? 0 : ASSAY_GIVES;
     return abi == ASSAY_SUBJECT_ABI ? &subject : NULL;
 }
