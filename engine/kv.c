@@ -144,13 +144,6 @@ void kv_rewind(struct kv_cache *kv, uint32_t seq, uint32_t pos)
 {
     struct kv_seq *q = &kv->seqs[seq];
     if (pos >= q->used) return;
-    const int32_t from = (int32_t)(seq * kv->n_ctx + pos);
-    for (int k = 0; k < KV_KINDS; k++) {
-        struct kv_store *s = &kv->stores[k];
-        const uint32_t end = (seq + 1) * s->seq_cells;
-        for (uint32_t c = seq * s->seq_cells; c < end; c++)
-            if (s->host_pos[c] >= from) put(s, c, -1);
-    }
     q->used = pos;
     if (pos == 0) q->kept = 0;
 }

@@ -76,13 +76,18 @@ enum status model_key_f64_or(struct engine_model *m, const char *key, double abs
     return model_has_key(m, key) ? model_key_f64(m, key, out, e) : ST_OK;
 }
 
-enum status model_key_bool_or(struct engine_model *m, const char *key, bool absent, bool *out,
-                              struct err *e)
+enum status model_key_bool(struct engine_model *m, const char *key, bool *out, struct err *e)
 {
     char name[MODEL_KEY_CAP];
     model_key_name(m, key, name);
+    return gguf_get_bool(m->gguf, name, out, e);
+}
+
+enum status model_key_bool_or(struct engine_model *m, const char *key, bool absent, bool *out,
+                              struct err *e)
+{
     *out = absent;
-    return model_has_key(m, key) ? gguf_get_bool(m->gguf, name, out, e) : ST_OK;
+    return model_has_key(m, key) ? model_key_bool(m, key, out, e) : ST_OK;
 }
 
 /* ---- sizes ------------------------------------------------------------------------------ */

@@ -151,6 +151,7 @@ enum status model_key_u32_or(struct engine_model *m, const char *key, uint32_t a
 enum status model_key_f64(struct engine_model *m, const char *key, double *out, struct err *e);
 enum status model_key_f64_or(struct engine_model *m, const char *key, double absent, double *out,
                              struct err *e);
+enum status model_key_bool(struct engine_model *m, const char *key, bool *out, struct err *e);
 enum status model_key_bool_or(struct engine_model *m, const char *key, bool absent, bool *out,
                               struct err *e);
 
