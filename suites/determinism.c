@@ -125,6 +125,16 @@ static void splits_f16(struct stage *s)
     splits(s, TYPE_F16);
 }
 
+static void splits_q8_0(struct stage *s)
+{
+    splits(s, TYPE_Q8_0);
+}
+
+static void splits_q5_1(struct stage *s)
+{
+    splits(s, TYPE_Q5_1);
+}
+
 /* A short prompt, a long one, the short one again; then the second half anew after another. */
 static void longer_and_back(struct stage *s)
 {
@@ -238,6 +248,8 @@ static const struct behaviour {
     {"again", again_and_again, NULL, true},
     {"splits", splits_f32, NULL, true},
     {"splits-kv-f16", splits_f16, NULL, false},
+    {"splits-kv-q8_0", splits_q8_0, NULL, false},
+    {"splits-kv-q5_1", splits_q5_1, NULL, false},
     {"longer-and-back", longer_and_back, NULL, true},
     {"poison", poisoned_memory, NULL, true},
     {"two-models", two_models, NULL, false},
@@ -266,7 +278,7 @@ static bool read_tokens(struct stage *s)
 /* Token by token, a model takes long where a processor plays a GPU's threads one by one. */
 static bool is_slow(const struct test_case *c)
 {
-    bool splits = behaviours[c->index].run == splits_f32 || behaviours[c->index].run == splits_f16;
+    bool splits = strncmp(behaviours[c->index].name, "splits", 6) == 0;
     return splits && strcmp(c->subject, "cuda-sim") == 0;
 }
 

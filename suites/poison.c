@@ -66,14 +66,18 @@ static void pass_stats(struct backend *b, struct backend_stats *out)
     p->real_ops->stats(p->real, out);
 }
 
+/* In every place of a cache of any type a NaN, or a block whose scale is one. */
+static const uint32_t CACHE_POISON = 0xffffffff;
+
 /* Fills a part of a buffer. */
-static enum status fill(struct poison *p, struct dbuf *buf, size_t from, size_t to, struct err *e)
+static enum status fill(struct poison *p, struct dbuf *buf, size_t from, size_t to, uint32_t with,
+                        struct err *e)
 {
     if (from >= to) return ST_OK;
     size_t n = (to - from + 3) / 4;
     uint32_t *image = alloc_array(n, sizeof *image);
     if (!image) return fail(e, ST_NOMEM, "no memory for %zu bytes of poison", to - from);
-    for (size_t i = 0; i < n; i++) image[i] = COMPARE_POISON;
+    for (size_t i = 0; i < n; i++) image[i] = with;
     enum status st = p->real_ops->upload(p->real, (struct view){buf, from}, image, to - from, e);
     free(image);
     return st;
@@ -85,7 +89,7 @@ static enum status alloc_poisoned(struct backend *b, size_t bytes, struct dbuf *
     if (p->n == MAX_BUFFERS) return fail(e, ST_USAGE, "more than %d buffers", MAX_BUFFERS);
     enum status st = p->real_ops->alloc(p->real, bytes, out, e);
     if (st == ST_OK) p->buffers[p->n++] = (struct poisoned){.buf = *out, .bytes = bytes};
-    return st == ST_OK ? fill(p, *out, 0, bytes, e) : st;
+    return st == ST_OK ? fill(p, *out, 0, bytes, COMPARE_POISON, e) : st;
 }
 
 static void release_poisoned(struct backend *b, struct dbuf *buf)
@@ -144,7 +148,7 @@ enum status poison_cells(struct backend *b, uint32_t first, size_t *n, struct er
         struct poisoned *c = &p->buffers[i];
         if (!c->row_bytes) continue;
         ++*n;
-        enum status st = fill(p, c->buf, first * c->row_bytes, c->bytes, e);
+        enum status st = fill(p, c->buf, first * c->row_bytes, c->bytes, CACHE_POISON, e);
         if (st != ST_OK) return st;
     }
     return ST_OK;
