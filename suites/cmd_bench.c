@@ -59,19 +59,44 @@ static int parse(int argc, char **argv, struct args *a)
     return code >= 0 ? code : options_one(argc, argv, "model", &a->model);
 }
 
+static bool name_has(const struct gguf_tensor *t, const char *text)
+{
+    const size_t n = strlen(text);
+    for (size_t i = 0; i + n <= t->name.len; i++)
+        if (memcmp(t->name.data + i, text, n) == 0) return true;
+    return false;
+}
+
+/* The share of a layer's experts that a token uses; 1 where there are none. */
+static double used_experts(const struct gguf *g, const char *arch)
+{
+    char count_key[96], used_key[96];
+    uint32_t count = 0, used = 0;
+    snprintf(count_key, sizeof count_key, "%.60s.expert_count", arch);
+    snprintf(used_key, sizeof used_key, "%.60s.expert_used_count", arch);
+    if (!gguf_find(g, count_key) || !gguf_find(g, used_key)) return 1;
+    if (gguf_get_u32(g, count_key, &count, NULL) || gguf_get_u32(g, used_key, &used, NULL))
+        return 1;
+    return count ? (double)used / count : 1;
+}
+
 /* Bytes of weights that one token reads: all matrices, but of an embedding that is not the output
- * matrix too, one row. */
-static uint64_t bytes_per_token(const struct gguf *g)
+ * matrix too, one row, and of experts those that it uses. */
+static uint64_t bytes_per_token(const struct gguf *g, const char *arch)
 {
     const bool tied = gguf_find_tensor(g, "output.weight") == NULL;
-    uint64_t sum = 0;
+    const double used = used_experts(g, arch);
+    double sum = 0;
     for (size_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
-        const bool embedding = t->name.len == strlen("token_embd.weight") &&
-                               memcmp(t->name.data, "token_embd.weight", t->name.len) == 0;
-        sum += embedding && !tied && t->dims[1] ? t->bytes / t->dims[1] : t->bytes;
+        const bool row =
+            (name_has(t, "token_embd.weight") && !tied) || name_has(t, "position_embd.weight");
+        const double share = row && t->dims[1]       ? 1 / (double)t->dims[1]
+                             : name_has(t, "_exps.") ? used
+                                                     : 1;
+        sum += (double)t->bytes * share;
     }
-    return sum;
+    return (uint64_t)(sum + 0.5);
 }
 
 /* Ids that are spread over the vocabulary; which ones does not matter to speed. */
@@ -205,7 +230,7 @@ static void show(const struct args *a, const char *subject, struct figures *f, u
 /* All subjects of the list; the worst exit code counts, absence only if nothing ran. */
 static int run_subjects(const struct args *a, struct engine_model *m, struct report *r)
 {
-    const uint64_t bytes = bytes_per_token(engine_model_gguf(m));
+    const uint64_t bytes = bytes_per_token(engine_model_gguf(m), engine_model_shape(m).arch);
     int code = EXIT_NOTHING;
     for (const char *s = a->subjects; *s;) {
         char subject[SUBJECT_NAME];
