@@ -36,7 +36,7 @@ static const char help[] =
     "  --types LIST      tensor types and mixes (Q4_K,Q4_K_M,...), or all (default: every type)\n"
     "  --subjects LIST   cpu, vulkan[:N], cuda[:N], cuda-sim, or all (default: cpu,vulkan,cuda)\n"
     "  --prompts FILE    one prompt a line (default: 40 short ones)\n"
-    "  --out DIR         where report.json goes (default: report)\n"
+    "  --out DIR         where report.json goes (default: report); a name in .json is the file\n"
     "  --vectors DIR     golden data\n"
     "  --threads N       threads of reference and CPU (default: one per core)\n\n"
     "Exit status: 0 every subject that ran conforms, 1 one does not or an error, 2 usage,\n"
@@ -527,6 +527,12 @@ static void print_footer(const struct run *r, const char *path)
     printf("report: %s\n", path);
 }
 
+static bool is_json(const char *out)
+{
+    const size_t n = strlen(out);
+    return n > 5 && strcmp(out + n - 5, ".json") == 0;
+}
+
 static int check(const struct args *a, struct run *r, struct err *e)
 {
     char name[SUBJECT_NAME];
@@ -536,7 +542,7 @@ static int check(const struct args *a, struct run *r, struct err *e)
     if (a->archs && strcmp(a->archs, "all") != 0 && check_archs(a->archs, e) != ST_OK)
         return cmd_error("qualify", e);
     if (types_of(&r->types, a->types, a->archs != NULL, e) != ST_OK) return cmd_error("qualify", e);
-    if (make_directory(a->out, e) != ST_OK) return cmd_error("qualify", e);
+    if (!is_json(a->out) && make_directory(a->out, e) != ST_OK) return cmd_error("qualify", e);
     return -1;
 }
 
@@ -556,7 +562,7 @@ int cmd_qualify(int argc, char **argv)
     report_environment(r.report, a.vectors);
     interrupt_catch();
     char path[4200];
-    snprintf(path, sizeof path, "%s/report.json", a.out);
+    snprintf(path, sizeof path, is_json(a.out) ? "%s" : "%s/report.json", a.out);
     enum status st = report_stream(r.report, path, &e);
     if (st == ST_OK) st = a.archs ? qualify_archs(&r, &e) : qualify_files(&r, &e);
     if (st != ST_OK) report_stopped(r.report, e.text);

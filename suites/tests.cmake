@@ -83,6 +83,19 @@ foreach(suite refuse sample)
     assay_test(${suite} ${suite} quick full ${suite})
 endforeach()
 assay_test(synth synth full synth)
+
+# Architectures x types on random models: every architecture in three types, and three of them in every
+# type: NEOX RoPE and biases; caps and windows; experts and sinks. `assay qualify --all-archs` is the whole.
+function(matrix_test name subject)
+    add_test(NAME matrix.${name}.${subject} COMMAND assay qualify ${ARGN} --subjects ${subject}
+        --out ${REPORT_DIR}/parts/matrix.${name}.${subject}.json)
+    set_tests_properties(matrix.${name}.${subject} PROPERTIES LABELS "full;qualify;${subject}"
+        SKIP_RETURN_CODE 77 TIMEOUT 900 FIXTURES_REQUIRED report)
+endfunction()
+foreach(subject ${SUBJECTS})
+    matrix_test(archs ${subject} --all-archs --types F16,Q4_K,Q8_0)
+    matrix_test(types ${subject} --archs qwen2,gemma2,gpt-oss)
+endforeach()
 assay_test(far far full far)
 assay_test(peers peers full peers)
 assay_test(cudasim cudasim full cudasim)
