@@ -242,17 +242,7 @@ static void vk_stats(struct backend *b, struct backend_stats *out)
 }
 
 /* Not supported yet. */
-#define vk_op_layer_norm   NULL
-#define vk_op_matmul_id    NULL
-#define vk_op_gelu_erf     NULL
-#define vk_op_sigmoid      NULL
-#define vk_op_softcap      NULL
-#define vk_op_gelu_erf_mul NULL
-#define vk_op_swiglu_oai   NULL
-#define vk_op_route        NULL
-#define vk_op_moe_sum      NULL
-#define vk_op_scale_rows   NULL
-#define vk_op_copy         NULL
+#define vk_op_matmul_id NULL
 
 const struct backend_ops vulkan_backend = {
     .name = "vulkan",

@@ -34,6 +34,27 @@ float exp_float(float x)
     return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u ? x : y;
 }
 
+/* tanh(u): for small |u| by its series, else by exp(-2|u|). */
+float tanh_float(float u)
+{
+    const float a = abs(u);
+    if ((floatBitsToUint(u) & 0x7fffffffu) > 0x7f800000u) return u;
+    if (a < 0.35) {
+        const float s = u * u;
+        precise float p = 3.59212804e-3;
+        p = p * s - 8.86323553e-3;
+        p = p * s + 2.18694885e-2;
+        p = p * s - 5.39682540e-2;
+        p = p * s + 1.33333333e-1;
+        p = p * s - 3.33333333e-1;
+        precise float y = u + u * (s * p);
+        return y;
+    }
+    const float e = exp_float(-2.0 * a);
+    precise float y = (1.0 - e) / (1.0 + e);
+    return u < 0.0 ? -y : y;
+}
+
 /* 1 / sqrt(a): inversesqrt is promised to 2 units in the last place; one step of Newton. */
 float reciprocal_root(float a)
 {

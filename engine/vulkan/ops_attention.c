@@ -140,3 +140,22 @@ enum status vk_op_attn_mix(struct backend *b, const struct op_attention *a, stru
     }
     return st;
 }
+
+enum status vk_op_kv_write(struct backend *b, const struct op_kv_write *a, struct err *e)
+{
+    if (a->type != TYPE_F32 && a->type != TYPE_F16)
+        return fail(e, ST_UNSUPPORTED, "kv_write: cache of type %s", type_by_id(a->type)->name);
+    const bool half = a->type == TYPE_F16;
+    const uint64_t words = half ? a->row / 2 + 1 : a->row;
+    /* Which cells is known to the device only: the cache is bound to the end of its buffer. */
+    uint64_t bytes = a->cache.buf->segments.bytes - a->cache.off;
+    const uint64_t most = b->caps.props.limits.maxStorageBufferRange - 512;
+    struct dispatch d = {.kernel = KERNEL_kv_write,
+                         .spec = {LOCAL_SIZE, half},
+                         .params = {.n_in = a->row, .n_tokens = a->n_tokens},
+                         .groups = vk_div_up(words * a->n_tokens, LOCAL_SIZE)};
+    enum status st = vk_bind(b, &d, 0, a->src, (uint64_t)a->n_tokens * a->row * 4, false, e);
+    if (!st) st = vk_bind(b, &d, 1, a->cells, (uint64_t)a->n_tokens * 4, false, e);
+    if (!st) st = vk_bind(b, &d, 2, a->cache, bytes < most ? bytes : most, true, e);
+    return st ? st : vk_dispatch(b, half ? "kv_write f16" : "kv_write f32", &d, e);
+}

@@ -1,6 +1,7 @@
 /* Inside the Vulkan backend. Files: loader.c (library, instance, devices), device.c (open, close),
  * memory.c (buffers, transfers), batch.c (recording, submission, failures), pipeline.c (shaders),
- * cache.c (pipelines on disk), ops.c and ops_attention.c (the op table), window.c. */
+ * cache.c (pipelines on disk), ops.c, ops_matmul.c, ops_experts.c and ops_attention.c (the op table),
+ * window.c. */
 #ifndef VK_H
 #define VK_H
 
@@ -85,7 +86,7 @@ enum kernel {
     KERNEL_COUNT
 };
 
-enum { N_BINDINGS = 6, N_SPECS = 4, LOCAL_SIZE = 64 };
+enum { N_BINDINGS = 9, N_SPECS = 5, LOCAL_SIZE = 64 };
 
 /* Push constants, as in common.glsl. */
 struct params {
@@ -93,12 +94,14 @@ struct params {
     uint32_t n_in, n_out, n_cols, row0, n_rows;
     uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_cells, n_dims;
     uint32_t flags, k0;
-    float scale;
+    float scale, softcap;
+    uint32_t value_dim, n_experts, n_used;
+    uint32_t extra[4]; /* as the kernel says */
 };
 _Static_assert(sizeof(struct params) <= 128,
                "push constants of 128 bytes are all that is promised");
 
-enum { FLAG_BIAS = 1, FLAG_NEOX = 2 };
+enum { FLAG_BIAS = 1, FLAG_NEOX = 2, FLAG_SINKS = 4 };
 
 /* Compiled shaders, made at build time; sorted by name ("matvec_rows.q4_k", "rope"). */
 struct shader {
@@ -242,7 +245,7 @@ enum status vk_pipeline(struct backend *b, const struct dispatch *d, VkPipeline 
 size_t vk_cache_load(struct backend *b, void **data);
 void vk_cache_store(struct backend *b, const void *data, size_t size);
 
-/* ops.c, ops_attention.c */
+/* ops.c, ops_matmul.c, ops_experts.c, ops_attention.c */
 #define OP(name, args, types, tol)                                                                 \
     enum status vk_op_##name(struct backend *b, const struct op_##args *a, struct err *e);
 #include "spec/ops.def"
@@ -250,5 +253,18 @@ void vk_cache_store(struct backend *b, const void *data, size_t size);
 /* Binds bytes [at.off, at.off + bytes) to a slot; refuses what is longer than the device binds. */
 enum status vk_bind(struct backend *b, struct dispatch *d, uint32_t slot, struct view at,
                     uint64_t bytes, bool write, struct err *e);
+/* Rows of n values that one binding holds; 1 if not one does, which vk_bind then refuses. */
+uint32_t vk_rows_per_dispatch(const struct backend *b, uint64_t n);
+
+static inline uint64_t vk_div_up(uint64_t a, uint64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* The view from value n on. */
+static inline struct view vk_advance(struct view v, uint64_t n)
+{
+    return (struct view){v.buf, v.off + (size_t)n * 4};
+}
 
 #endif

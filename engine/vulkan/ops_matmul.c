@@ -1,0 +1,153 @@
+/* Operations on weights: rows of them, and products. */
+#include "vk.h"
+
+#include <stdio.h>
+
+static uint64_t row_bytes(const struct weight *w)
+{
+    return type_bytes(type_by_id(w->type), w->n_in);
+}
+
+static struct window_plan plan_windows(const struct backend *b, const struct weight *w)
+{
+    return (struct window_plan){.segments = w->at.buf->segments,
+                                .at = w->at.off,
+                                .row_bytes = row_bytes(w),
+                                .n_rows = w->n_out,
+                                .limit = b->caps.props.limits.maxStorageBufferRange,
+                                .align = b->caps.props.limits.minStorageBufferOffsetAlignment};
+}
+
+/* Binds the window of w that begins at row0 to slot 0. */
+static enum status bind_window(struct backend *b, struct dispatch *d, const struct weight *w,
+                               uint32_t row0, struct window *out, struct err *e)
+{
+    const struct window_plan p = plan_windows(b, w);
+    if (p.at + p.row_bytes * w->n_out > p.segments.bytes)
+        return fail(e, ST_RANGE, "a matrix of %u rows of %llu bytes at %zu of a buffer of %llu",
+                    w->n_out, (unsigned long long)p.row_bytes, w->at.off,
+                    (unsigned long long)p.segments.bytes);
+    if (!window_at(&p, row0, out))
+        return fail(e, ST_UNSUPPORTED, "a row of %llu bytes: %s binds at most %llu",
+                    (unsigned long long)p.row_bytes, b->caps.props.deviceName,
+                    (unsigned long long)p.limit);
+    d->bind[0] = (struct binding){w->at.buf->buffers[out->segment], out->offset, out->size, false};
+    d->params.base[0] = out->residual;
+    d->params.row0 = row0;
+    d->params.n_rows = out->n_rows;
+    return ST_OK;
+}
+
+enum status vk_op_get_rows(struct backend *b, const struct op_get_rows *a, struct err *e)
+{
+    struct dispatch d = {.kernel = b->config.narrow ? KERNEL_get_rows_narrow : KERNEL_get_rows,
+                         .type = a->w.type,
+                         .spec = {LOCAL_SIZE},
+                         .params = {.n_in = a->w.n_in, .n_cols = a->n},
+                         .groups = vk_div_up((uint64_t)vk_div_up(a->w.n_in, 8) * a->n, LOCAL_SIZE)};
+    char op[48];
+    snprintf(op, sizeof op, "get_rows %s", type_by_id(a->w.type)->name);
+    enum status st = vk_bind(b, &d, 1, a->ids, (uint64_t)a->n * 4, false, e);
+    if (!st) st = vk_bind(b, &d, 2, a->out, (uint64_t)a->n * a->w.n_in * 4, true, e);
+    struct window w = {0};
+    for (uint32_t row = 0; !st && row < a->w.n_out; row += w.n_rows) {
+        st = bind_window(b, &d, &a->w, row, &w, e);
+        if (!st) st = vk_dispatch(b, op, &d, e);
+    }
+    return st;
+}
+
+enum { UNIT = 256 }; /* elements of a row that one dispatch of product_rows adds */
+
+/* product_rows, unit after unit. */
+static enum status dispatch_rows(struct backend *b, const char *op, struct dispatch *d,
+                                 struct err *e)
+{
+    const uint32_t n_cols = d->params.n_cols, cols = n_cols > 4 ? 8 : n_cols > 1 ? 4 : 1;
+    enum status st = ST_OK;
+    d->kernel = KERNEL_product_rows;
+    d->spec[0] = d->params.n_rows >= 1024 ? 256 : d->params.n_rows > 64 ? 128 : 32;
+    d->spec[1] = cols;
+    d->groups = vk_div_up(d->params.n_rows, d->spec[0]) * vk_div_up(n_cols, cols);
+    const struct type_spec *t = type_by_id(d->type);
+    const uint64_t row = type_bytes(t, d->params.n_in);
+    d->spec[2] = d->params.base[0] % 16 == 0 && row % 16 == 0;
+    for (uint32_t k = 0; !st && k < d->params.n_in; k += UNIT) {
+        d->params.k0 = k;
+        d->spec[3] = d->params.n_in - k >= UNIT;
+        st = vk_dispatch(b, op, d, e);
+    }
+    return st;
+}
+
+/* The kernels for GPUs. */
+static enum status dispatch_gpu(struct backend *b, const char *op, struct dispatch *d,
+                                bool any_columns, struct err *e)
+{
+    const struct params *p = &d->params;
+    const uint32_t cols = p->n_cols > 4 ? 8 : p->n_cols > 2 ? 4 : p->n_cols;
+    d->spec[2] = p->base[1] % 4 == 0 && p->n_in % 4 == 0;
+    if (any_columns) {
+        d->kernel = KERNEL_matmul_tiled;
+        d->spec[0] = 256;
+        d->groups = vk_div_up(p->n_rows, 64) * vk_div_up(p->n_cols, 64);
+    } else {
+        d->kernel = !b->config.subgroup ? KERNEL_matvec_shared
+                    : b->config.narrow  ? KERNEL_matvec_subgroup_narrow
+                                        : KERNEL_matvec_subgroup;
+        d->spec[0] = LOCAL_SIZE;
+        d->spec[1] = cols;
+        d->groups = vk_div_up(p->n_rows, 2) * vk_div_up(p->n_cols, cols);
+    }
+    return vk_dispatch(b, op, d, e);
+}
+
+/* All rows times one chunk of columns, which fit their bindings. */
+static enum status product_columns(struct backend *b, const char *op, const struct op_matmul *a,
+                                   uint32_t col0, uint32_t n_cols, bool any_columns, struct err *e)
+{
+    const struct weight *w = &a->w;
+    struct dispatch d = {.type = w->type,
+                         .params = {.n_in = w->n_in,
+                                    .n_out = w->n_out,
+                                    .n_cols = n_cols,
+                                    .flags = a->bias.buf ? FLAG_BIAS : 0}};
+    struct view x = {a->x.buf, a->x.off + (size_t)col0 * w->n_in * 4};
+    struct view out = {a->out.buf, a->out.off + (size_t)col0 * w->n_out * 4};
+    enum status st = vk_bind(b, &d, 1, x, (uint64_t)n_cols * w->n_in * 4, false, e);
+    if (!st && a->bias.buf) st = vk_bind(b, &d, 2, a->bias, (uint64_t)w->n_out * 4, false, e);
+    if (!st) st = vk_bind(b, &d, 3, out, (uint64_t)n_cols * w->n_out * 4, true, e);
+    struct window win = {0};
+    for (uint32_t row = 0; !st && row < w->n_out; row += win.n_rows) {
+        st = bind_window(b, &d, w, row, &win, e);
+        if (!st)
+            st = b->config.rows ? dispatch_rows(b, op, &d, e)
+                                : dispatch_gpu(b, op, &d, any_columns, e);
+    }
+    return st;
+}
+
+static enum status product(struct backend *b, const char *name, const struct op_matmul *a,
+                           bool any_columns, struct err *e)
+{
+    char op[48];
+    snprintf(op, sizeof op, "%s %s", name, type_by_id(a->w.type)->name);
+    const uint32_t longer = a->w.n_in > a->w.n_out ? a->w.n_in : a->w.n_out;
+    const uint32_t most = vk_rows_per_dispatch(b, longer);
+    enum status st = ST_OK;
+    for (uint32_t col = 0, n; !st && col < a->n_cols; col += n) {
+        n = a->n_cols - col < most ? a->n_cols - col : most;
+        st = product_columns(b, op, a, col, n, any_columns, e);
+    }
+    return st;
+}
+
+enum status vk_op_matvec(struct backend *b, const struct op_matmul *a, struct err *e)
+{
+    return product(b, "matvec", a, false, e);
+}
+
+enum status vk_op_matmul(struct backend *b, const struct op_matmul *a, struct err *e)
+{
+    return product(b, "matmul", a, true, e);
+}
