@@ -5,24 +5,32 @@
  * memory. The values are those of engine/decode, bit for bit: every product is exact.
  *
  * On paper (H100 SXM: 3.35 TB/s over 132 multiprocessors at 1.75 GHz = 14.5 bytes per clock each;
- * 60 % of that = 8.7). Per multiprocessor and clock: 128 lanes of arithmetic, and 32 lanes' worth
- * of load instructions or 128 bytes from L1.
- *            bytes/weight  operations/weight loads and x, clocks per 512 weights bytes/clock
- *   F16      2             3 (cvt, fma)       8 + 16/2 x = 16 (bytes: 8)            64
- *   Q8_0     1.0625        5                  10 + 8 = 18                     27 (operations)
- *   Q4_0     0.5625        5                  5 + 8 = 13                      14 (operations)
- *   Q4_K     0.5625        5 + 30/16          6 + 8 = 14                      10 (operations)
- *   Q6_K     0.8203        7 + 20/16          11 + 8 = 19                     13 (operations)
- * so arithmetic leaves room above 8.7 for each. In flight: a block has 128 lanes * 2 rows * 8 to
- * 16 bytes = 2 to 4 KiB per step, 8 blocks per multiprocessor 16 to 32 KiB; latency of 600 clocks
- * times 14.5 bytes needs 8.7 KiB. Not measured yet. */
+ * 60 % of that = 8.7). A multiprocessor issues 128 lanes of instructions per clock, and 128 bytes
+ * from L1. Instructions are those of the inner loop in PTX for sm_90 less its moves; registers as ptxas
+ * tells; blocks: how many of 128 threads those leave room for.
+ *         bytes/weight  instructions/weight  bytes/clock  registers  blocks  KiB in flight
+ *   F16   2             4.3                  60           34         12      48
+ *   Q8_0  1.0625        5.8                  23           32         16      32
+ *   Q4_0  0.5625        5.4                  13           40         12      24
+ *   Q4_K  0.5625        7.8                  9.2          48         10      20
+ *   Q6_K  0.8203        7.9                  13           80         6       18
+ * so instructions leave room above 8.7 for each, Q4_K the least, and what is in flight covers a
+ * latency of 600 clocks (8.7 KiB). Not measured yet. */
 #include "kernel.h"
+
+#define NIBBLES 0x0f0f0f0fu /* the low ones of four bytes */
 
 /* A small unsigned number to float, less an offset, without the slow conversion: the bits of
  * 2^23 + q. */
 DEVICE_FN float small(uint32_t q, float offset)
 {
     return __uint_as_float(0x4b000000u | q) - (8388608.0f + offset);
+}
+
+/* The same for byte j of a word, which one instruction puts in its place. */
+DEVICE_FN float code_of(uint32_t codes, uint32_t j, float offset)
+{
+    return __uint_as_float(__byte_perm(codes, 0x4b000000u, 0x7440u | j)) - (8388608.0f + offset);
 }
 
 DEVICE_FN uint32_t load_u16(const uint8_t *p) { return *(const uint16_t *)(const void *)p; }
@@ -105,7 +113,7 @@ DEVICE_FN float dot_q8_0(const uint8_t *row, uint32_t i, const float *v, float s
     for (uint32_t h = 0; h < 2; h++) {
         uint32_t q = load_2u16(b + 2 + 8 * (i % 4) + 4 * h) ^ 0x80808080u;
         for (uint32_t j = 0; j < 4; j++)
-            sum = K_FMA(small(q >> 8 * j & 255u, 128.0f) * d, v[4 * h + j], sum);
+            sum = K_FMA(code_of(q, j, 128.0f) * d, v[4 * h + j], sum);
     }
     return sum;
 }
@@ -123,9 +131,10 @@ DEVICE_FN float dot_q4_0(const uint8_t *row, uint32_t i, const float *v, float s
     float d = k_from_half((uint16_t)load_u16(b));
     for (uint32_t h = 0; h < 2; h++) {
         uint32_t q = load_2u16(b + 2 + 8 * (i % 2) + 4 * h);
+        uint32_t lo = q & NIBBLES, hi = q >> 4 & NIBBLES;
         for (uint32_t j = 0; j < 4; j++) {
-            sum = K_FMA(small(q >> 8 * j & 15u, 8.0f) * d, v[4 * h + j], sum);
-            sum = K_FMA(small(q >> (8 * j + 4) & 15u, 8.0f) * d, v[8 + 4 * h + j], sum);
+            sum = K_FMA(code_of(lo, j, 8.0f) * d, v[4 * h + j], sum);
+            sum = K_FMA(code_of(hi, j, 8.0f) * d, v[8 + 4 * h + j], sum);
         }
     }
     return sum;
@@ -140,39 +149,28 @@ DEVICE_FN void x_q4_k(const float *x, uint32_t i, float *v)
     load_x8(at + 32, v + 8);
 }
 
-/* Byte n of the 12 bytes in three words. */
-DEVICE_FN uint32_t byte_of(uint32_t s0, uint32_t s1, uint32_t s2, uint32_t n)
-{
-    uint32_t w = n < 4 ? s0 : n < 8 ? s1 : s2;
-    return w >> 8 * (n % 4) & 255u;
-}
-
+/* Scales and minima of sub-blocks 2k and 2k+1 are made in the two low bytes of a word each, without
+ * branches: lanes of a warp differ in k. */
 DEVICE_FN float dot_q4_k(const uint8_t *row, uint32_t i, const float *v, float sum)
 {
     const uint8_t *b = row + (size_t)(i / 16) * 144;
-    uint32_t k = i % 16 / 4, head = load_u32(b);
-    uint32_t s0 = load_u32(b + 4), s1 = load_u32(b + 8), s2 = load_u32(b + 12);
+    uint32_t k = i % 16 / 4, at = 16 * (k % 2), head = load_u32(b);
+    uint32_t s0 = load_u32(b + 4) >> at, s1 = load_u32(b + 8) >> at, s2 = load_u32(b + 12) >> at;
+    uint32_t sc = k < 2 ? s0 & 0x3f3fu : (s2 & 0x0f0fu) | (s0 >> 2 & 0x3030u);
+    uint32_t mn = k < 2 ? s1 & 0x3f3fu : (s2 >> 4 & 0x0f0fu) | (s1 >> 2 & 0x3030u);
     float d = k_from_half((uint16_t)(head & 0xffffu)), dmin = k_from_half((uint16_t)(head >> 16));
     float scale[2], min[2];
     for (uint32_t h = 0; h < 2; h++) {
-        uint32_t s = 2 * k + h, sc, mn;
-        if (s < 4) {
-            sc = byte_of(s0, s1, s2, s) & 63u;
-            mn = byte_of(s0, s1, s2, s + 4) & 63u;
-        } else {
-            uint32_t low = byte_of(s0, s1, s2, s + 4);
-            sc = (low & 15u) | byte_of(s0, s1, s2, s - 4) >> 6 << 4;
-            mn = low >> 4 | byte_of(s0, s1, s2, s) >> 6 << 4;
-        }
-        scale[h] = d * small(sc, 0.0f);
-        min[h] = dmin * small(mn, 0.0f);
+        scale[h] = d * code_of(sc, h, 0.0f);
+        min[h] = dmin * code_of(mn, h, 0.0f);
     }
     for (uint32_t h = 0; h < 2; h++) {
         uint32_t q = load_u32(b + 16 + 32 * k + 8 * (i % 4) + 4 * h);
+        uint32_t q_lo = q & NIBBLES, q_hi = q >> 4 & NIBBLES;
         for (uint32_t j = 0; j < 4; j++) {
             /* The product is exact: one rounding or two are the same. */
-            float lo = K_FMA(scale[0], small(q >> 8 * j & 15u, 0.0f), -min[0]);
-            float hi = K_FMA(scale[1], small(q >> (8 * j + 4) & 15u, 0.0f), -min[1]);
+            float lo = K_FMA(scale[0], code_of(q_lo, j, 0.0f), -min[0]);
+            float hi = K_FMA(scale[1], code_of(q_hi, j, 0.0f), -min[1]);
             sum = K_FMA(lo, v[4 * h + j], sum);
             sum = K_FMA(hi, v[8 + 4 * h + j], sum);
         }
@@ -198,11 +196,9 @@ DEVICE_FN float dot_q6_k(const uint8_t *row, uint32_t i, const float *v, float s
     low[1] = load_2u16(b + 64 * n + 32 + 4 * m);
     for (uint32_t k = 0; k < 4; k++) {
         float scale = d * small(b[192 + 8 * n + 2 * k + m / 4] ^ 0x80u, 128.0f);
-        uint32_t lo = low[k % 2] >> 4 * (k / 2), hi = high >> 2 * k;
-        for (uint32_t j = 0; j < 4; j++) {
-            uint32_t q = (lo >> 8 * j & 15u) | (hi >> 8 * j & 3u) << 4;
-            sum = K_FMA(scale * small(q, 32.0f), v[4 * k + j], sum);
-        }
+        uint32_t q = (low[k % 2] >> 4 * (k / 2) & NIBBLES) | (high >> 2 * k & 0x03030303u) << 4;
+        for (uint32_t j = 0; j < 4; j++)
+            sum = K_FMA(scale * code_of(q, j, 32.0f), v[4 * k + j], sum);
     }
     return sum;
 }

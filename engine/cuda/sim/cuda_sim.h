@@ -99,6 +99,16 @@ static inline int __popc(uint32_t u)
     return __builtin_popcount(u);
 }
 
+/* Byte i of the result is that of x (0-3) or y (4-7) which nibble i of the selector names. */
+static inline uint32_t __byte_perm(uint32_t x, uint32_t y, uint32_t selector)
+{
+    uint64_t bytes = (uint64_t)y << 32 | x;
+    uint32_t out = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        out |= (uint32_t)(bytes >> 8 * (selector >> 4 * i & 7u) & 255u) << 8 * i;
+    return out;
+}
+
 static inline uint32_t sim_shuffle_u(uint32_t mask, uint32_t v, uint32_t source, int line)
 {
     return sim_wait(SIM_SHUFFLE, mask, v, source, line);
