@@ -147,6 +147,7 @@ static void vk_close(struct backend *b)
     vk_buffer_free(b, b->staging);
     vk_buffer_free(b, b->readback);
     vk_buffer_free(b, b->tables);
+    vk_buffer_free(b, b->scratch);
     if (b->device && !b->hung) {
         vk_pipelines_close(b);
         b->vkDestroyFence(b->device, b->fence, NULL);

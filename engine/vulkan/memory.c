@@ -118,6 +118,18 @@ enum status vk_alloc(struct backend *b, size_t bytes, struct dbuf **out, struct 
     return vk_buffer_make(b, MEMORY_DEVICE, bytes, out, e);
 }
 
+enum status vk_scratch(struct backend *b, size_t bytes, struct view *out, struct err *e)
+{
+    if (!b->scratch || b->scratch->segments.bytes < bytes) {
+        vk_release(b, b->scratch);
+        b->scratch = NULL;
+        enum status st = vk_alloc(b, bytes < 4096 ? 4096 : bytes, &b->scratch, e);
+        if (st) return st;
+    }
+    *out = (struct view){b->scratch, 0};
+    return ST_OK;
+}
+
 void vk_release(struct backend *b, struct dbuf *buf)
 {
     if (!buf) return;

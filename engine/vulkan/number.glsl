@@ -64,7 +64,55 @@ float reciprocal_root(float a)
     return z;
 }
 
+/* Bits of |x| as m * 2^(e - 150), m with 24 bits; x neither 0 nor infinite. */
+uint mantissa(uint bits, out int e)
+{
+    e = int(bits >> 23);
+    if (e != 0) return (bits & 0x7fffffu) | 0x800000u;
+    const int s = 23 - findMSB(bits);
+    e = 1 - s;
+    return bits << s;
+}
+
+/* a / b to nearest even, digit by digit in integers: the language promises less of a division. */
+float divide(float a, float b)
+{
+    const uint sign = (floatBitsToUint(a) ^ floatBitsToUint(b)) & 0x80000000u, inf = 0x7f800000u;
+    const uint ua = floatBitsToUint(a) & 0x7fffffffu, ub = floatBitsToUint(b) & 0x7fffffffu;
+    if (ua > inf || ub > inf || (ua == ub && (ua == 0u || ua == inf)))
+        return uintBitsToFloat(0x7fc00000u);
+    if (ua == inf || ub == 0u) return uintBitsToFloat(sign | inf);
+    if (ua == 0u || ub == inf) return uintBitsToFloat(sign);
+    int ea, eb;
+    uint r = mantissa(ua, ea);
+    const uint m = mantissa(ub, eb);
+    int e = ea - eb + 127;
+    if (r < m) {
+        r <<= 1;
+        e--;
+    }
+    uint q = 0u; /* a / b = q * 2^(e - 151) and a rest; q has 25 bits */
+    for (uint i = 0u; i < 25u; i++) {
+        q = q << 1 | (r >= m ? 1u : 0u);
+        r = (r >= m ? r - m : r) << 1;
+    }
+    if (e > 254) return uintBitsToFloat(sign | inf);
+    const uint drop = e > 0 ? 1u : uint(min(2 - e, 26)); /* subnormals lose more digits */
+    const uint rem = q & ((1u << drop) - 1u), mid = 1u << (drop - 1u);
+    uint bits = q >> drop;
+    if (rem > mid || (rem == mid && (r != 0u || (bits & 1u) != 0u))) bits++;
+    if (e > 0) bits += uint(e - 1) << 23; /* the leading digit adds one more */
+    return uintBitsToFloat(sign | bits);
+}
+
 /* Round to nearest even; overflow to infinity; NaN stays NaN. */
+uint bfloat_bits(uint f)
+{
+    if ((f & 0x7fffffffu) > 0x7f800000u) return f >> 16 | 0x40u;
+    return f + 0x7fffu + (f >> 16 & 1u) >> 16;
+}
+
+/* The same to binary16. */
 uint half_bits(uint f)
 {
     const uint sign = f >> 16 & 0x8000u, a = f & 0x7fffffffu;

@@ -18,6 +18,32 @@ enum status vk_bind(struct backend *b, struct dispatch *d, uint32_t slot, struct
     return ST_OK;
 }
 
+enum status vk_bind_window(struct backend *b, struct dispatch *d, uint32_t slot,
+                           const struct row_range *r, uint32_t row0, bool write, struct window *out,
+                           struct err *e)
+{
+    const VkPhysicalDeviceLimits *l = &b->caps.props.limits;
+    const struct window_plan p = {.segments = r->at.buf->segments,
+                                  .at = r->at.off,
+                                  .row_bytes = r->row_bytes,
+                                  .n_rows = r->n_rows,
+                                  .limit = l->maxStorageBufferRange,
+                                  .align = l->minStorageBufferOffsetAlignment};
+    *out = (struct window){0};
+    if (p.at + p.row_bytes * p.n_rows > p.segments.bytes)
+        return fail(e, ST_RANGE, "%u rows of %llu bytes at %zu of a buffer of %llu", r->n_rows,
+                    (unsigned long long)p.row_bytes, r->at.off,
+                    (unsigned long long)p.segments.bytes);
+    if (!window_at(&p, row0, out))
+        return fail(e, ST_UNSUPPORTED, "a row of %llu bytes: %s binds at most %llu",
+                    (unsigned long long)p.row_bytes, b->caps.props.deviceName,
+                    (unsigned long long)p.limit);
+    d->bind[slot] =
+        (struct binding){r->at.buf->buffers[out->segment], out->offset, out->size, write};
+    d->params.base[slot] = out->residual;
+    return ST_OK;
+}
+
 static enum kernel either(bool first, enum kernel a, enum kernel b)
 {
     return first ? a : b;

@@ -3,39 +3,15 @@
 
 #include <stdio.h>
 
-static uint64_t row_bytes(const struct weight *w)
-{
-    return type_bytes(type_by_id(w->type), w->n_in);
-}
-
-static struct window_plan plan_windows(const struct backend *b, const struct weight *w)
-{
-    return (struct window_plan){.segments = w->at.buf->segments,
-                                .at = w->at.off,
-                                .row_bytes = row_bytes(w),
-                                .n_rows = w->n_out,
-                                .limit = b->caps.props.limits.maxStorageBufferRange,
-                                .align = b->caps.props.limits.minStorageBufferOffsetAlignment};
-}
-
 /* Binds the window of w that begins at row0 to slot 0. */
 static enum status bind_window(struct backend *b, struct dispatch *d, const struct weight *w,
                                uint32_t row0, struct window *out, struct err *e)
 {
-    const struct window_plan p = plan_windows(b, w);
-    if (p.at + p.row_bytes * w->n_out > p.segments.bytes)
-        return fail(e, ST_RANGE, "a matrix of %u rows of %llu bytes at %zu of a buffer of %llu",
-                    w->n_out, (unsigned long long)p.row_bytes, w->at.off,
-                    (unsigned long long)p.segments.bytes);
-    if (!window_at(&p, row0, out))
-        return fail(e, ST_UNSUPPORTED, "a row of %llu bytes: %s binds at most %llu",
-                    (unsigned long long)p.row_bytes, b->caps.props.deviceName,
-                    (unsigned long long)p.limit);
-    d->bind[0] = (struct binding){w->at.buf->buffers[out->segment], out->offset, out->size, false};
-    d->params.base[0] = out->residual;
+    const struct row_range rows = {w->at, type_bytes(type_by_id(w->type), w->n_in), w->n_out};
+    enum status st = vk_bind_window(b, d, 0, &rows, row0, false, out, e);
     d->params.row0 = row0;
     d->params.n_rows = out->n_rows;
-    return ST_OK;
+    return st;
 }
 
 enum status vk_op_get_rows(struct backend *b, const struct op_get_rows *a, struct err *e)

@@ -101,7 +101,7 @@ struct params {
 _Static_assert(sizeof(struct params) <= 128,
                "push constants of 128 bytes are all that is promised");
 
-enum { FLAG_BIAS = 1, FLAG_NEOX = 2, FLAG_SINKS = 4 };
+enum { FLAG_BIAS = 1, FLAG_NEOX = 2, FLAG_SINKS = 4, FLAG_LAST = 8 };
 
 /* Compiled shaders, made at build time; sorted by name ("matvec_rows.q4_k", "rope"). */
 struct shader {
@@ -192,7 +192,7 @@ struct backend {
     struct pipeline_entry *pipelines; /* hash table of MAX_PIPELINES */
     uint32_t n_pipelines;
     const struct shader *shaders[KERNEL_COUNT][TYPE_ID_END];
-    struct dbuf *staging, *readback, *tables;
+    struct dbuf *staging, *readback, *tables, *scratch;
     struct dbuf *released; /* waiting for the batch to end */
     struct batch batch;
     bool lost, hung; /* no further work; hung: the device still owns its objects */
@@ -253,6 +253,19 @@ void vk_cache_store(struct backend *b, const void *data, size_t size);
 /* Binds bytes [at.off, at.off + bytes) to a slot; refuses what is longer than the device binds. */
 enum status vk_bind(struct backend *b, struct dispatch *d, uint32_t slot, struct view at,
                     uint64_t bytes, bool write, struct err *e);
+/* A matrix or a cache: rows one after the other, of any size together. */
+struct row_range {
+    struct view at;
+    uint64_t row_bytes;
+    uint32_t n_rows;
+};
+/* Binds the window of it that begins at row0 to a slot. */
+enum status vk_bind_window(struct backend *b, struct dispatch *d, uint32_t slot,
+                           const struct row_range *r, uint32_t row0, bool write, struct window *out,
+                           struct err *e);
+/* Memory of the backend's own for what one operation hands to another dispatch of it: at least bytes,
+ * until the next call. */
+enum status vk_scratch(struct backend *b, size_t bytes, struct view *out, struct err *e);
 /* Rows of n values that one binding holds; 1 if not one does, which vk_bind then refuses. */
 uint32_t vk_rows_per_dispatch(const struct backend *b, uint64_t n);
 
