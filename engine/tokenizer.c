@@ -210,6 +210,8 @@ enum status tokenizer_open(struct tokenizer **out, const struct gguf *g, char *w
     if (st != ST_OK) return st;
     for (size_t i = 0; i < N_KINDS; i++)
         if (text_is(model, kinds[i].model)) k = &kinds[i];
+    snprintf(why, why_cap, "the file holds no tokenizer (tokenizer.ggml.model is no_vocab)");
+    if (text_is(model, "no_vocab")) return ST_OK;
     snprintf(why, why_cap,
              "tokenizer model \"%.*s\" is not supported (supported: llama, gpt2, gemma4, bert)",
              (int)(model.len < 40 ? model.len : 40), model.data);

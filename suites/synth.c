@@ -322,6 +322,8 @@ static void put_metadata(struct synth *s)
     put_text(s, s->arch->architecture);
     put_key(s, "general.name", GGUF_STRING);
     put_text(s, name);
+    put_key(s, "tokenizer.ggml.model", GGUF_STRING);
+    put_text(s, "no_vocab");
     for (size_t i = 0; i < N_KEYS; i++)
         if (keys[i].archs >> (s->arch - archs) & 1) put_row(s, &keys[i]);
 }
