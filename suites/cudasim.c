@@ -144,6 +144,36 @@ static void add_caches(struct case_list *l)
     }
 }
 
+/* What kernels could not do is refused before a launch, with a reason. */
+static void run_refused(struct test *t, const struct test_case *c)
+{
+    struct cudasim_trial s;
+    (void)c;
+    if (cudasim_open(&s, t, NULL)) {
+        const struct view v = cudasim_values(&s, 2048), ids = cudasim_output(&s, 64);
+        const struct op_kv_write part = {v, ids, ids, 1, 40, TYPE_Q8_0};
+        const struct op_kv_write no_cache = {v, ids, ids, 1, 256, TYPE_Q4_K};
+        const struct op_route many = {
+            .logits = v, .ids = ids, .weights = v, .n_tokens = 1, .n_experts = 1025, .n_used = 2};
+        const struct op_route few = {.logits = v,
+                                     .ids = ids,
+                                     .weights = v,
+                                     .n_tokens = 1,
+                                     .n_experts = 16,
+                                     .n_used = 5,
+                                     .n_groups = 8,
+                                     .n_groups_used = 2};
+        struct err e[4] = {{0}};
+        test_check(t, s.ops->kv_write(s.b, &part, &e[0]) == ST_USAGE, "half a block was written");
+        test_check(t, s.ops->kv_write(s.b, &no_cache, &e[1]) == ST_UNSUPPORTED, "a cache of q4_K");
+        test_check(t, s.ops->route(s.b, &many, &e[2]) == ST_RANGE, "1025 experts");
+        test_check(t, s.ops->route(s.b, &few, &e[3]) == ST_RANGE, "5 experts of groups with 4");
+        for (size_t i = 0; i < 4; i++)
+            test_check(t, e[i].text[0] && !strchr(e[i].text, '\n'), "no reason, or lines of them");
+    }
+    cudasim_close(&s);
+}
+
 void suite_cudasim(struct case_list *l)
 {
     static const struct {
@@ -152,7 +182,8 @@ void suite_cudasim(struct case_list *l)
     } inputs[] = {{"one_cell", run_one_cell},
                   {"unwritten_cell", run_unwritten_cell},
                   {"id_past_end", run_id_past_end},
-                  {"read_only", run_read_only}};
+                  {"read_only", run_read_only},
+                  {"refused", run_refused}};
     struct test_case c = {.suite = "cudasim", .subject = "cuda-sim", .quick = true};
     for (size_t i = 0; i < N_MUTANTS; i++) {
         c.op = "mutant", c.shape = mutants[i].name, c.arg = &mutants[i], c.run = run_mutant;
