@@ -81,7 +81,7 @@ struct engine_session_options {
     size_t n_seqs;              /* sequences that do not see each other; 0 = 1 */
     size_t n_batch;             /* most tokens evaluated at once; 0 = 512 */
     /* Of the KV cache: TYPE_F32 (default), F16, BF16; Q8_0, Q4_0, Q5_1, IQ4_NL for heads of a
-     * multiple of 32 dimensions. */
+     * multiple of 32 dimensions. Latent keys and values (MLA) are the same bytes, of k_type. */
     enum tensor_type k_type, v_type;
     bool full_cells;            /* layers with a window keep all cells, not only a ring */
     const struct engine_probe *probe; /* must outlive the session; NULL = none */

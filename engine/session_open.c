@@ -81,15 +81,17 @@ static enum status read_options(struct engine_session *s, const struct engine_se
                     "a context of %zu tokens: the model has embeddings of %u positions", n_ctx,
                     m->h.n_ctx);
     if (n_batch > n_ctx * n_seqs) n_batch = n_ctx * n_seqs;
+    /* Latent values are a part of the latent keys. */
+    const enum tensor_type v_type = m->layers[0].mla.k_b.w ? o->k_type : o->v_type;
     TRY(check_kv_type(o->k_type, "keys", m->h.head_dim, e));
-    TRY(check_kv_type(o->v_type, "values", m->h.value_dim, e));
+    TRY(check_kv_type(v_type, "values", m->h.value_dim, e));
     s->pass.n_batch = (uint32_t)n_batch;
     s->pass.probe = o->probe;
     s->pass.unfused = o->unfused;
     s->pass.always_matmul = o->always_matmul;
     s->kv.be = s->pass.be;
     s->kv.k_type = o->k_type;
-    s->kv.v_type = o->v_type;
+    s->kv.v_type = v_type;
     s->kv.n_ctx = (uint32_t)n_ctx;
     s->kv.n_seqs = (uint32_t)n_seqs;
     s->kv.k_row = m->h.n_kv_heads * m->h.head_dim;

@@ -97,7 +97,7 @@ static void splits(struct stage *s, enum tensor_type kv)
     struct expected x;
     size_t n = N_TOKENS;
     if (!did(s, source_open(&ref, &s->g, &s->e))) return;
-    if (did(s, expected_make(&x, ref, s->tokens, &n, 1, kv, NULL, &s->e))) {
+    if (did(s, expected_make(&x, ref, s->tokens, &n, 1, kv, kv, NULL, &s->e))) {
         struct engine_session_options o = {.k_type = kv, .v_type = kv};
         bool ok = run_fresh(s, s->b, o, 0, s->fresh);
         if (ok) compare_within(&s->t->result, s->fresh, x.logits, x.dev, n, s->vocab);

@@ -25,8 +25,8 @@ struct judged_top judge_top(const float *got, const double *want, const double *
 }
 
 enum status expected_make(struct expected *x, const struct ref_model *m, const int32_t *tokens,
-                          const size_t *lengths, size_t n_prompts, enum tensor_type kv,
-                          const struct ref_forward *probe, struct err *e)
+                          const size_t *lengths, size_t n_prompts, enum tensor_type k,
+                          enum tensor_type v, const struct ref_forward *probe, struct err *e)
 {
     *x = (struct expected){.tokens = tokens,
                            .lengths = lengths,
@@ -39,7 +39,8 @@ enum status expected_make(struct expected *x, const struct ref_model *m, const i
     f.tokens = tokens;
     f.lengths = lengths;
     f.n_seqs = n_prompts;
-    f.k_type = f.v_type = kv;
+    f.k_type = k;
+    f.v_type = v;
     struct ref_err why = {{0}, false};
     enum status st = ST_OK;
     if (!x->logits || !x->dev)

@@ -28,8 +28,8 @@ struct expected {
     double *logits, *dev; /* (n_tokens, n_vocab) */
 };
 enum status expected_make(struct expected *x, const struct ref_model *m, const int32_t *tokens,
-                          const size_t *lengths, size_t n_prompts, enum tensor_type kv,
-                          const struct ref_forward *probe, struct err *e);
+                          const size_t *lengths, size_t n_prompts, enum tensor_type k,
+                          enum tensor_type v, const struct ref_forward *probe, struct err *e);
 void expected_free(struct expected *x);
 
 /* How the logits of all positions of a prompt are had: all of one evaluation; token by token; or of

@@ -156,7 +156,8 @@ enum status qualify_evaluate(struct qualify_row *row, const struct qualify *q, c
                                     .want = want_residual,
                                     .take = take_residual,
                                     .n_ctx = (uint32_t)p->longest};
-        st = stats.layers ? expected_make(&x, ref, p->tokens, p->lengths, p->n, TYPE_F32, &probe, e)
+        st = stats.layers ? expected_make(&x, ref, p->tokens, p->lengths, p->n, TYPE_F32, TYPE_F32,
+                                          &probe, e)
                           : fail(e, ST_NOMEM, "no memory for layer statistics");
     }
     if (st == ST_OK) {

@@ -297,7 +297,7 @@ static bool expect(struct stage *s, const struct gguf *g)
 {
     struct ref_model *ref = NULL;
     bool ok = did(s, source_open(&ref, g, &s->e)) &&
-              did(s, expected_make(&s->x, ref, s->tokens, lengths, N_SEQS, TYPE_F32,
+              did(s, expected_make(&s->x, ref, s->tokens, lengths, N_SEQS, TYPE_F32, TYPE_F32,
                                    &(struct ref_forward){.n_ctx = LONGEST}, &s->e));
     ref_model_close(ref);
     return ok;

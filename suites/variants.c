@@ -165,8 +165,9 @@ static bool expect(struct test *t, const struct gguf *g, const int32_t *tokens, 
     static const size_t length = N_TOKENS;
     struct ref_model *ref = NULL;
     struct err e = {0};
-    bool ok = test_ok(t, source_open(&ref, g, &e), &e) &&
-              test_ok(t, expected_make(x, ref, tokens, &length, 1, TYPE_F32, NULL, &e), &e);
+    bool ok =
+        test_ok(t, source_open(&ref, g, &e), &e) &&
+        test_ok(t, expected_make(x, ref, tokens, &length, 1, TYPE_F32, TYPE_F32, NULL, &e), &e);
     ref_model_close(ref);
     return ok;
 }
