@@ -124,8 +124,6 @@ enum status pass_qkv(struct pass *p, uint32_t layer, struct view x, struct err *
 enum status pass_mla_qkv(struct pass *p, uint32_t layer, struct view x, struct err *e);
 enum status pass_rope(struct pass *p, uint32_t layer, struct view x, uint32_t n_heads,
                       uint32_t head_dim, uint32_t first, struct err *e);
-/* at.q *= what queries grow by with the position, if they do. */
-enum status pass_temperature(struct pass *p, struct err *e);
 /* Writes at.k, at.v to the cache; at.attn = attention of at.q over it. */
 enum status pass_attention(struct pass *p, uint32_t layer, struct err *e);
 

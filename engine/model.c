@@ -105,8 +105,8 @@ static enum status load_head_dim(struct engine_model *m, struct err *e)
     if (h->head_dim == 0) return fail(e, ST_FORMAT, "%s.attention.key_length is 0", m->arch->name);
     if (h->value_dim == 0)
         return fail(e, ST_FORMAT, "%s.attention.value_length is 0", m->arch->name);
-    if ((uint64_t)h->n_heads * h->head_dim > INT32_MAX ||
-        (uint64_t)h->n_heads * h->value_dim > INT32_MAX)
+    const uint64_t limit = INT32_MAX / 4; /* q, k and v side by side are still counted in 32 bits */
+    if ((uint64_t)h->n_heads * h->head_dim > limit || (uint64_t)h->n_heads * h->value_dim > limit)
         return fail(e, ST_FORMAT, "%u heads of %u dimensions: too large", h->n_heads, h->head_dim);
     return ST_OK;
 }

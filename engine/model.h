@@ -221,8 +221,6 @@ enum status model_load_ends(struct engine_model *m, struct err *e);
 
 enum status load_norm(struct engine_model *m, int layer, const char *role, struct norm *out,
                       struct err *e);
-enum status load_norm_maybe(struct engine_model *m, int layer, const char *role, struct norm *out,
-                            struct err *e);
 /* attn_norm and ffn_norm; post_attention_norm and post_ffw_norm. */
 enum status load_pre_norms(struct engine_model *m, int layer, struct err *e);
 enum status load_post_norms(struct engine_model *m, int layer, struct err *e);

@@ -26,7 +26,8 @@ enum status pass_rope(struct pass *p, uint32_t layer, struct view x, uint32_t n_
     return RUN(p, rope, &rope, e);
 }
 
-enum status pass_temperature(struct pass *p, struct err *e)
+/* at.q *= what queries grow by with the position, if they do. */
+static enum status grow_queries(struct pass *p, struct err *e)
 {
     const struct hyper *h = &p->model->h;
     struct op_scale_rows scale = {p->at.q, p->at.temperature, p->at.q, p->n_tokens,
@@ -37,9 +38,9 @@ enum status pass_temperature(struct pass *p, struct err *e)
 static enum status rotate(struct pass *p, uint32_t layer, struct err *e)
 {
     const struct hyper *h = &p->model->h;
-    if (h->rope.n_dims == 0) return pass_temperature(p, e);
+    if (h->rope.n_dims == 0) return grow_queries(p, e);
     TRY(pass_rope(p, layer, p->at.q, h->n_heads, h->head_dim, 0, e));
-    TRY(pass_temperature(p, e));
+    TRY(grow_queries(p, e));
     TRY(pass_probe(p, SITE_Q_ROPE, layer, p->at.q, (size_t)h->n_heads * h->head_dim, e));
     TRY(pass_rope(p, layer, p->at.k, h->n_kv_heads, h->head_dim, 0, e));
     return pass_probe(p, SITE_K_ROPE, layer, p->at.k, (size_t)h->n_kv_heads * h->head_dim, e);

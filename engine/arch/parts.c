@@ -23,12 +23,6 @@ enum status load_norm(struct engine_model *m, int layer, const char *role, struc
     return load_norm_rows(m, layer, role, m->h.n_embd, 1, false, out, e);
 }
 
-enum status load_norm_maybe(struct engine_model *m, int layer, const char *role, struct norm *out,
-                            struct err *e)
-{
-    return load_norm_rows(m, layer, role, m->h.n_embd, 1, true, out, e);
-}
-
 enum status load_pre_norms(struct engine_model *m, int layer, struct err *e)
 {
     TRY(load_norm(m, layer, "attn_norm", &m->layers[layer].attn_norm, e));
