@@ -92,10 +92,9 @@ static void judge_positions(struct judged *j, const struct expected *x, const fl
     }
 }
 
-enum status judge_session(struct judged *j, struct engine_session *s, const struct expected *x,
+enum status judge_collect(float **out, struct engine_session *s, const struct expected *x,
                           enum judge_way way, struct err *e)
 {
-    *j = (struct judged){.r = {.nmse_worst_row = NAN}, .worst = VERDICT_AGREE};
     float *got = alloc_array(x->n_tokens * x->n_vocab, sizeof *got);
     enum status st = got ? ST_OK : fail(e, ST_NOMEM, "no memory for %zu logits", x->n_tokens);
     size_t at = 0;
@@ -104,11 +103,26 @@ enum status judge_session(struct judged *j, struct engine_session *s, const stru
             run_prompt(s, x->tokens + at, x->lengths[p], x->n_vocab, way, got + at * x->n_vocab, e);
         at += x->lengths[p];
     }
-    if (st == ST_OK) {
-        compare_within(&j->r, got, x->logits, x->dev, x->n_tokens, x->n_vocab);
-        judge_positions(j, x, got);
-        if (j->worst == VERDICT_DEFECT) j->r.status = CASE_FAIL;
-    }
+    *out = st == ST_OK ? got : NULL;
+    if (st != ST_OK) free(got);
+    return st;
+}
+
+void judge_logits(struct judged *j, const float *got, const struct expected *x)
+{
+    *j = (struct judged){.r = {.nmse_worst_row = NAN}, .worst = VERDICT_AGREE};
+    compare_within(&j->r, got, x->logits, x->dev, x->n_tokens, x->n_vocab);
+    judge_positions(j, x, got);
+    if (j->worst == VERDICT_DEFECT) j->r.status = CASE_FAIL;
+}
+
+enum status judge_session(struct judged *j, struct engine_session *s, const struct expected *x,
+                          enum judge_way way, struct err *e)
+{
+    float *got;
+    enum status st = judge_collect(&got, s, x, way, e);
+    *j = (struct judged){.r = {.nmse_worst_row = NAN}, .worst = VERDICT_AGREE};
+    if (st == ST_OK) judge_logits(j, got, x);
     free(got);
     return st;
 }

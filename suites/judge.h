@@ -47,5 +47,9 @@ struct judged {
 };
 enum status judge_session(struct judged *j, struct engine_session *s, const struct expected *x,
                           enum judge_way way, struct err *e);
+/* Its two halves. The first looks at the prompts of x and at n_vocab alone; *got is malloc'd. */
+enum status judge_collect(float **got, struct engine_session *s, const struct expected *x,
+                          enum judge_way way, struct err *e);
+void judge_logits(struct judged *j, const float *got, const struct expected *x);
 
 #endif

@@ -4,6 +4,7 @@
 #include "subject.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,9 +95,35 @@ static void measure_effect(struct qualify_row *row, const struct qualify *q, con
     }
 }
 
+/* What the reference says takes as long as the subjects: a thread of its own finds it meanwhile. */
+struct truth {
+    const struct prompt_set *prompts;
+    const struct ref_model *ref;
+    struct expected x;
+    struct layer_stats stats;
+    enum status st;
+    struct err e;
+};
+
+static void *find_truth(void *arg)
+{
+    struct truth *t = arg;
+    const struct prompt_set *p = t->prompts;
+    struct ref_forward probe = {.ctx = &t->stats,
+                                .want = want_residual,
+                                .take = take_residual,
+                                .n_ctx = (uint32_t)p->longest};
+    t->stats.layers = alloc_array(ref_model_shape(t->ref).n_layers, sizeof *t->stats.layers);
+    t->st = t->stats.layers ? expected_make(&t->x, t->ref, p->tokens, p->lengths, p->n, TYPE_F32,
+                                            TYPE_F32, &probe, &t->e)
+                            : fail(&t->e, ST_NOMEM, "no memory for layer statistics");
+    return NULL;
+}
+
 /* ---- conformance ------------------------------------------------------------------------- */
 
-static enum status run_subject(struct qualify_subject *s, struct engine_model *m,
+/* got: its logits of the prompts of x. */
+static enum status run_subject(float **got, const struct qualify_subject *s, struct engine_model *m,
                                const struct expected *x, const struct qualify *q, struct err *e)
 {
     const struct subject *subject;
@@ -107,24 +134,36 @@ static enum status run_subject(struct qualify_subject *s, struct engine_model *m
     struct engine_session_options o = {.n_ctx = longest, .n_batch = longest < 512 ? longest : 512};
     struct engine_session *session = NULL;
     if (st == ST_OK) st = engine_session_open(&session, m, subject->backend, &o, e);
-    if (st == ST_OK) st = judge_session(&s->judged, session, x, JUDGE_AT_ONCE, e);
+    if (st == ST_OK) st = judge_collect(got, session, x, JUDGE_AT_ONCE, e);
     engine_session_close(session);
     return st;
 }
 
-static void judge_subject(struct qualify_subject *s, struct engine_model *m,
-                          const struct expected *x, const struct qualify *q)
+/* NULL with the reason in s if it did not run. */
+static float *logits_of_subject(struct qualify_subject *s, struct engine_model *m,
+                                const struct qualify *q)
 {
+    const struct prompt_set *p = q->prompts;
+    const struct expected asked = {.tokens = p->tokens,
+                                   .lengths = p->lengths,
+                                   .n_prompts = p->n,
+                                   .n_tokens = p->n_tokens,
+                                   .n_vocab = engine_model_shape(m).n_vocab};
     struct err e = {0};
-    enum status st = run_subject(s, m, x, q, &e);
+    float *got = NULL;
+    enum status st = run_subject(&got, s, m, &asked, q, &e);
     s->verdict = VERDICT_NOT_RUN;
-    if (st == ST_OK) {
-        s->verdict = s->judged.worst;
-        s->status = s->judged.r.status;
-        return;
-    }
+    if (st == ST_OK) return got;
     s->status = st == ST_NO_DEVICE || st == ST_UNSUPPORTED ? CASE_SKIP : CASE_FAIL;
     snprintf(s->reason, sizeof s->reason, "%.255s", e.text);
+    return NULL;
+}
+
+static void judge_subject(struct qualify_subject *s, const float *got, const struct expected *x)
+{
+    judge_logits(&s->judged, got, x);
+    s->verdict = s->judged.worst;
+    s->status = s->judged.r.status;
 }
 
 static const char *const all_subjects[] = {"cpu", "vulkan", "cuda"};
@@ -138,40 +177,50 @@ static bool subject_at(const struct qualify *q, size_t i, char *name, size_t cap
     return true;
 }
 
+/* The reference and the subjects at the same time, then the verdicts. */
+static enum status evaluate(struct qualify_row *row, const struct qualify *q,
+                            const struct ref_model *ref, struct engine_model *m, struct err *e)
+{
+    const struct prompt_set *p = q->prompts;
+    struct truth t = {.prompts = p, .ref = ref};
+    float *got[QUALIFY_SUBJECTS] = {0};
+    pthread_t thread;
+    bool apart = pthread_create(&thread, NULL, find_truth, &t) == 0;
+    if (!apart) find_truth(&t);
+    while (row->n_subjects < QUALIFY_SUBJECTS &&
+           subject_at(q, row->n_subjects, row->subjects[row->n_subjects].name,
+                      sizeof row->subjects->name)) {
+        got[row->n_subjects] = logits_of_subject(&row->subjects[row->n_subjects], m, q);
+        row->n_subjects++;
+    }
+    if (apart) pthread_join(thread, NULL);
+    row->layers = t.stats.layers;
+    row->n_layers = t.stats.n;
+    if (t.st == ST_OK) {
+        count_bytes(row, engine_model_gguf(m));
+        find_top(row, t.x.logits + (p->lengths[0] - 1) * t.x.n_vocab, t.x.n_vocab, m);
+        measure_effect(row, q, t.x.logits, t.x.n_vocab);
+    } else {
+        *e = t.e;
+    }
+    for (size_t i = 0; i < row->n_subjects; i++) {
+        if (got[i] && t.st == ST_OK) judge_subject(&row->subjects[i], got[i], &t.x);
+        free(got[i]);
+    }
+    expected_free(&t.x);
+    return t.st;
+}
+
 enum status qualify_evaluate(struct qualify_row *row, const struct qualify *q, const char *type,
                              struct gguf *g, struct err *e)
 {
-    const struct prompt_set *p = q->prompts;
     struct engine_model *m = NULL;
     struct ref_model *ref = NULL;
-    struct expected x = {0};
-    struct layer_stats stats = {0};
     *row = (struct qualify_row){.kl_mean = NAN};
     snprintf(row->type, sizeof row->type, "%s", type);
     enum status st = engine_model_from_gguf(&m, g, e);
     if (st == ST_OK) st = source_open(&ref, g, e);
-    if (st == ST_OK) {
-        stats.layers = alloc_array(ref_model_shape(ref).n_layers, sizeof *stats.layers);
-        struct ref_forward probe = {.ctx = &stats,
-                                    .want = want_residual,
-                                    .take = take_residual,
-                                    .n_ctx = (uint32_t)p->longest};
-        st = stats.layers ? expected_make(&x, ref, p->tokens, p->lengths, p->n, TYPE_F32, TYPE_F32,
-                                          &probe, e)
-                          : fail(e, ST_NOMEM, "no memory for layer statistics");
-    }
-    if (st == ST_OK) {
-        count_bytes(row, g);
-        find_top(row, x.logits + (p->lengths[0] - 1) * x.n_vocab, x.n_vocab, m);
-        measure_effect(row, q, x.logits, x.n_vocab);
-        while (row->n_subjects < QUALIFY_SUBJECTS &&
-               subject_at(q, row->n_subjects, row->subjects[row->n_subjects].name,
-                          sizeof row->subjects->name))
-            judge_subject(&row->subjects[row->n_subjects++], m, &x, q);
-        expected_free(&x);
-    }
-    row->layers = stats.layers;
-    row->n_layers = stats.n;
+    if (st == ST_OK) st = evaluate(row, q, ref, m, e);
     ref_model_close(ref);
     engine_model_close(m);
     return st;
