@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { TILE_ROWS = 4, TILE_COLS = 3, MATVEC_COLS = 8, PANEL_FLOATS = 1 << 15 };
+enum { TILE_ROWS = 4, TILE_COLS = 3, MATVEC_COLS = 8, BLOCK = 512, PANEL_FLOATS = 1 << 15 };
 
 /* One column of x and of out. */
 struct column {
@@ -37,62 +37,74 @@ struct job {
     bool panels;
 };
 
-/* acc[r][c] += n products (n a multiple of 16) of row w[r] and column x[c]. A few columns at a time
- * fill the registers with one part of the sixteen sums, one column needs `at_once` parts for the
- * processor to have enough to do. A macro, for the sizes must be constants: the sums then stay in
+static inline size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* acc[r][c] += products begin to end (multiples of 16) of row w[r] and column x[c], in the parts of
+ * the sixteen sums from `part` on. A macro, for the sizes must be constants: the sums then stay in
  * registers. */
-#define TILE(rows, cols, at_once)                                                                  \
-    static void tile_##rows##_##cols(const float *const *w, const float *const *x, size_t n,       \
-                                     struct f32x16 acc[][TILE_COLS])                               \
+#define TILE(rows, cols, parts)                                                                    \
+    static void tile_##rows##_##cols(const float *const *w, const float *const *x, size_t begin,   \
+                                     size_t end, size_t part, struct f32x16 acc[][TILE_COLS])      \
     {                                                                                              \
-        for (size_t part = 0; part < PARTS; part += (at_once)) {                                   \
-            struct f32part s[at_once][rows][cols];                                                 \
-            for (size_t i = 0; i < (at_once) * (rows) * (cols); i++) {                             \
-                size_t p = i / ((rows) * (cols)), r = i / (cols) % (rows), c = i % (cols);         \
-                s[p][r][c] = acc[r][c].part[part + p];                                             \
-            }                                                                                      \
-            for (size_t k = part * PART; k < n; k += LANES) {                                      \
-                for (size_t p = 0; p < (at_once); p++) {                                           \
-                    struct f32part xv[cols];                                                       \
-                    for (size_t c = 0; c < (cols); c++) xv[c] = f32part_load(x[c] + k + p * PART); \
-                    for (size_t r = 0; r < (rows); r++) {                                          \
-                        struct f32part wv = f32part_load(w[r] + k + p * PART);                     \
-                        for (size_t c = 0; c < (cols); c++) {                                      \
-                            s[p][r][c] = f32part_madd(wv, xv[c], s[p][r][c]);                      \
-                        }                                                                          \
+        struct f32part s[parts][rows][cols];                                                       \
+        for (size_t i = 0; i < (parts) * (rows) * (cols); i++) {                                   \
+            size_t p = i / ((rows) * (cols)), r = i / (cols) % (rows), c = i % (cols);             \
+            s[p][r][c] = acc[r][c].part[part + p];                                                 \
+        }                                                                                          \
+        for (size_t k = begin + part * PART; k < end; k += LANES) {                                \
+            for (size_t p = 0; p < (parts); p++) {                                                 \
+                struct f32part xv[cols];                                                           \
+                for (size_t c = 0; c < (cols); c++) xv[c] = f32part_load(x[c] + k + p * PART);     \
+                for (size_t r = 0; r < (rows); r++) {                                              \
+                    struct f32part wv = f32part_load(w[r] + k + p * PART);                         \
+                    for (size_t c = 0; c < (cols); c++) {                                          \
+                        s[p][r][c] = f32part_madd(wv, xv[c], s[p][r][c]);                          \
                     }                                                                              \
                 }                                                                                  \
             }                                                                                      \
-            for (size_t i = 0; i < (at_once) * (rows) * (cols); i++) {                             \
-                size_t p = i / ((rows) * (cols)), r = i / (cols) % (rows), c = i % (cols);         \
-                acc[r][c].part[part + p] = s[p][r][c];                                             \
-            }                                                                                      \
+        }                                                                                          \
+        for (size_t i = 0; i < (parts) * (rows) * (cols); i++) {                                   \
+            size_t p = i / ((rows) * (cols)), r = i / (cols) % (rows), c = i % (cols);             \
+            acc[r][c].part[part + p] = s[p][r][c];                                                 \
         }                                                                                          \
     }
 
+/* A few columns fill the registers with one part of the sums; one column needs all for the
+ * processor to have enough to do. */
 TILE(4, 1, PARTS)
 TILE(4, 2, 1)
 TILE(4, 3, 1)
 TILE(1, 1, PARTS)
 TILE(1, 3, PARTS)
 
+/* n products by one of those; between its parts, rows and columns are still in the first cache. */
+#define RUN_TILE(rows, cols, parts, w, x, n, acc)                                                  \
+    for (size_t at = 0; at < (n); at += BLOCK) {                                                   \
+        for (size_t part = 0; part < PARTS; part += (parts)) {                                     \
+            tile_##rows##_##cols(w, x, at, least(at + BLOCK, n), part, acc);                       \
+        }                                                                                          \
+    }
+
 /* Any tile up to 4 x 3, by the sizes that are compiled. */
 static void tile_whole(const float *const *w, const float *const *x, size_t n, size_t n_rows,
                        size_t n_cols, struct f32x16 acc[][TILE_COLS])
 {
     if (n_rows == TILE_ROWS && n_cols == 1) {
-        tile_4_1(w, x, n, acc);
+        RUN_TILE(4, 1, PARTS, w, x, n, acc)
     } else if (n_rows == TILE_ROWS && n_cols == 2) {
-        tile_4_2(w, x, n, acc);
+        RUN_TILE(4, 2, 1, w, x, n, acc)
     } else if (n_rows == TILE_ROWS) {
-        tile_4_3(w, x, n, acc);
+        RUN_TILE(4, 3, 1, w, x, n, acc)
     } else if (n_cols == TILE_COLS) {
-        for (size_t r = 0; r < n_rows; r++) tile_1_3(w + r, x, n, acc + r);
+        for (size_t r = 0; r < n_rows; r++) RUN_TILE(1, 3, PARTS, w + r, x, n, acc + r)
     } else {
         for (size_t r = 0; r < n_rows; r++) {
             for (size_t c = 0; c < n_cols; c++) {
                 struct f32x16 one[1][TILE_COLS] = {{acc[r][c]}};
-                tile_1_1(w + r, x + c, n, one);
+                RUN_TILE(1, 1, PARTS, w + r, x + c, n, one)
                 acc[r][c] = one[0][0];
             }
         }
@@ -133,11 +145,6 @@ void cpu_dots(const float *w, const float *const *x, size_t n_x, size_t n, float
         tile_any(&w, x + i, n, 1, cols, acc);
         for (size_t c = 0; c < cols; c++) out[i + c] = f32x16_sum(acc[0][c]);
     }
-}
-
-static inline size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 static void clear_tile(struct f32x16 acc[][TILE_COLS])
