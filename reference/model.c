@@ -136,9 +136,22 @@ struct ref_shape ref_model_shape(const struct ref_model *m)
     return m->shape;
 }
 
-struct ref_hyper ref_model_hyper(const struct ref_model *m)
+struct ref_hyper ref_model_hyper(const struct ref_model *m, uint32_t layer)
 {
-    struct ref_hyper h = {.norm_eps = m->norm_eps, .kq_scale = m->kq_scale, .rope = m->rope};
+    const struct ref_layer *l = &m->layers[layer];
+    struct ref_hyper h = {.norm_eps = m->norm_eps,
+                          .kq_scale = m->kq_scale,
+                          .rope = l->windowed ? m->rope_windowed : m->rope,
+                          .temperature = m->temperature,
+                          .attn_cap = m->attn_cap,
+                          .window = l->windowed ? m->window : 0,
+                          .embd_scale = m->embd_scale,
+                          .residual_scale = m->residual_scale,
+                          .logit_scale = m->logit_scale,
+                          .logit_cap = m->logit_cap,
+                          .layer_norm = m->arch->norm == REF_NORM_LAYER,
+                          .parallel = m->parallel,
+                          .latent = l->mla.kv_a.data != NULL};
     if (m->factors_long)
         h.rope.factors = m->shape.n_ctx > m->rope.n_ctx_orig ? m->factors_long : m->factors_short;
     if (!m->has_rope) h.rope.n_dims = 0;

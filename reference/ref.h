@@ -208,13 +208,21 @@ struct ref_shape {
 };
 struct ref_shape ref_model_shape(const struct ref_model *m);
 
-/* The hyper-parameters that single operations take; rope.factors lives as long as the model and
- * is what a context of context_length tokens takes. rope.n_dims 0: no rotation. */
+/* What single operations of a layer take; of operations outside layers, layer 0 tells. rope.factors
+ * lives as long as the model and is what a context of context_length tokens takes. */
 struct ref_hyper {
     double norm_eps, kq_scale;
-    struct ref_rope rope;
+    struct ref_rope rope; /* n_dims 0: no rotation */
+    double temperature;   /* Q *= ln(floor(pos / rope.n_ctx_orig) + 1) temperature + 1 */
+    double attn_cap;      /* on scores; 0: none */
+    uint32_t window;      /* tokens that a token sees, itself included; 0: all */
+    double embd_scale, residual_scale, logit_scale; /* 1: none */
+    double logit_cap;                               /* 0: none */
+    bool layer_norm;                                /* else RMS */
+    bool parallel; /* attention and feed-forward start from the same x */
+    bool latent;   /* attention with latent keys and values */
 };
-struct ref_hyper ref_model_hyper(const struct ref_model *m);
+struct ref_hyper ref_model_hyper(const struct ref_model *m, uint32_t layer);
 
 /* What a forward pass hands out at a site. value, mag and dev are (rows, cols), one row per token
  * in the order of the batch. local: the error that one f32 evaluation of this operation alone may

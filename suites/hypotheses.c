@@ -9,11 +9,17 @@
 
 static const double EXPLAINED = 0.01; /* of the error's energy may stay unexplained */
 
+enum site_kind trial_kind(const struct suspect *s)
+{
+    return site_fact_of(s->m, s->site, s->layer).kind;
+}
+
 const double *trial_input(const struct trial *t, size_t i)
 {
     enum site from;
     uint32_t layer;
-    site_input(t->s->site, t->s->layer, t->s->m->shape.n_layers, i, &from, &layer);
+    if (i >= site_fact_of(t->s->m, t->s->site, t->s->layer).n_in) return NULL;
+    site_input(t->s->m, t->s->site, t->s->layer, i, &from, &layer);
     const struct record_site *r = record_find(t->s->want, from, layer);
     return r ? r->value : NULL;
 }
@@ -102,7 +108,7 @@ static void try_clip(struct trial *t)
 /* Rows and columns of the right result at other places. */
 static void try_shifts(struct trial *t, const double *all)
 {
-    const bool linear = site_facts[t->s->site].kind == KIND_LINEAR;
+    const bool linear = trial_kind(t->s) == KIND_LINEAR;
     for (int d = -1; d <= 1; d += 2) {
         for (size_t r = 0; r < t->n_rows; r++)
             for (size_t c = 0; c < t->n_cols; c++) {
@@ -128,8 +134,11 @@ static size_t heads_of(const struct trial *t)
 {
     const struct ref_shape *s = &t->s->m->shape;
     const enum site site = t->s->site;
-    if (site == SITE_Q || site == SITE_Q_ROPE || site == SITE_ATTN) return s->n_heads;
-    if (site == SITE_K || site == SITE_V || site == SITE_K_ROPE) return s->n_kv_heads;
+    if (t->s->m->hyper.latent) return 0;
+    if (site == SITE_Q || site == SITE_Q_NORM || site == SITE_Q_ROPE || site == SITE_ATTN)
+        return s->n_heads;
+    if (site == SITE_K || site == SITE_V || site == SITE_K_NORM || site == SITE_K_ROPE)
+        return s->n_kv_heads;
     return 0;
 }
 
@@ -246,7 +255,7 @@ static bool choose(struct choice *k, const struct suspect *s, const struct recor
 static void try_all(struct trial *t, const struct record_site *want)
 {
     const double *all = want->value;
-    switch (site_facts[t->s->site].kind) {
+    switch (trial_kind(t->s)) {
     case KIND_LINEAR:
         trial_linear(t);
         break;
@@ -280,11 +289,11 @@ static void try_all(struct trial *t, const struct record_site *want)
 void hypotheses_explain(const struct suspect *s, char *out, size_t cap, double *unexplained)
 {
     const struct record_site *want = record_find(s->want, s->site, s->layer);
-    const bool linear = site_facts[s->site].kind == KIND_LINEAR;
+    const bool linear = trial_kind(s) == KIND_LINEAR;
     struct choice k = {0};
     *out = 0;
     *unexplained = 1;
-    if (!want || !s->got || !s->m->form_a || s->got->first_row) return;
+    if (!want || !s->got || s->got->first_row) return;
     double *room = NULL;
     if (choose(&k, s, want, linear ? MAX_ROWS : 64, linear ? MAX_COLS : SIZE_MAX / 2)) {
         const size_t n = k.n_rows * k.n_cols;

@@ -13,6 +13,7 @@ struct twist {
     int reach;    /* sees cells up to its position + reach */
     double scale; /* of the scores, relative */
     bool uniform, raw_q, raw_k;
+    bool no_window, no_cap, no_sinks;
     bool other_cache; /* f16 where f32 is declared, or the other way round */
 };
 
@@ -37,12 +38,16 @@ static const struct twist twists[] = {
     {.what = "cache of another precision than declared", .other_cache = true, .scale = 1},
     {.what = "K not rotated", .raw_k = true, .scale = 1},
     {.what = "Q not rotated", .raw_q = true, .scale = 1},
+    {.what = "sliding window ignored", .no_window = true, .scale = 1},
+    {.what = "soft cap of the scores ignored", .no_cap = true, .scale = 1},
+    {.what = "attention sinks ignored", .no_sinks = true, .scale = 1},
     {.what = "scale 1/sqrt(head_dim) missing", .scale = -1},
     {.what = "scale 1/sqrt(head_dim) applied twice", .scale = -2},
 };
 
 struct sources {
     const double *q, *k, *v, *raw_q, *raw_k; /* k and v as the cache gives them back */
+    const float *sinks;                      /* (n_heads), or NULL */
     const double *other_k, *other_v;         /* from a cache of the other precision */
 };
 
@@ -62,12 +67,14 @@ static void scores_of(const struct trial *t, const struct twist *w, const struct
     const size_t group = w->modulo ? h % s->n_kv_heads : h / (s->n_heads / s->n_kv_heads);
     const double *q = (w->raw_q ? in->raw_q : in->q) + (r * s->n_heads + h) * d;
     const double root = sqrt((double)d);
-    const double scale = t->s->m->hyper.kq_scale * (w->scale == -1   ? root
-                                                    : w->scale == -2 ? 1 / root
-                                                                     : w->scale);
+    const struct ref_hyper hyper = ref_model_hyper(t->s->m->ref, t->s->layer);
+    const double scale = hyper.kq_scale * (w->scale == -1   ? root
+                                           : w->scale == -2 ? 1 / root
+                                                            : w->scale);
     for (size_t c = 0; c < n; c++) {
         z[c] = -INFINITY;
         if ((int64_t)c > (int64_t)r + w->reach) continue;
+        if (hyper.window && !w->no_window && c + hyper.window <= r) continue;
         const double *k = cell(w->raw_k         ? in->raw_k
                                : w->other_cache ? in->other_k
                                                 : in->k,
@@ -76,18 +83,20 @@ static void scores_of(const struct trial *t, const struct twist *w, const struct
         if (!k) continue;
         z[c] = 0;
         for (size_t i = 0; i < d; i++) z[c] += scale * q[i] * k[group * d + i];
+        if (hyper.attn_cap != 0 && !w->no_cap) z[c] = hyper.attn_cap * tanh(z[c] / hyper.attn_cap);
         if (w->uniform) z[c] = 0;
     }
 }
 
-/* NaN scores do not take part. */
-static void softmax(double *z, size_t n)
+/* NaN scores do not take part. sink: one more score, -inf without one. */
+static void softmax(double *z, size_t n, double sink)
 {
-    double max = -INFINITY, sum = 0;
+    double max = sink, sum = 0;
     for (size_t c = 0; c < n; c++) {
         if (isnan(z[c])) z[c] = -INFINITY;
         max = fmax(max, z[c]);
     }
+    if (sink > -INFINITY) sum = exp(sink - max);
     for (size_t c = 0; c < n; c++) sum += z[c] = max == -INFINITY ? 0 : exp(z[c] - max);
     for (size_t c = 0; c < n; c++) z[c] = sum > 0 ? z[c] / sum : 0;
 }
@@ -113,7 +122,8 @@ static void try_twist(struct trial *t, const struct twist *w, const struct sourc
     for (size_t r = 0; r < n; r++)
         for (size_t h = 0; h < s->n_heads; h++) {
             scores_of(t, w, in, r, h, z);
-            if (t->s->site != SITE_SCORES) softmax(z, n);
+            const bool sinks = in->sinks && !w->no_sinks;
+            if (t->s->site != SITE_SCORES) softmax(z, n, sinks ? (double)in->sinks[h] : -INFINITY);
             if (t->s->site == SITE_ATTN)
                 mix_head(t, w, in, h, z, out + (r * s->n_heads + h) * d);
             else
@@ -149,10 +159,13 @@ void trial_attention(struct trial *t)
 {
     const struct ref_shape *s = &t->s->m->shape;
     const size_t n = t->s->n_tokens, n_kv = n * s->n_kv_heads * s->head_dim;
-    const double *k = trial_value(t, SITE_K_ROPE), *v = trial_value(t, SITE_V);
+    const struct site_fact scores = site_fact_of(t->s->m, SITE_SCORES, t->s->layer);
+    if (t->s->m->hyper.latent) return; /* values and heads have other sizes */
+    const double *k = trial_value(t, scores.in[1]), *v = trial_value(t, SITE_V);
     double *low_k = halved(k, n_kv), *low_v = halved(v, n_kv);
     const bool low = t->s->precision.kv == TYPE_F16;
-    const struct sources in = {.q = trial_value(t, SITE_Q_ROPE),
+    const struct sources in = {.q = trial_value(t, scores.in[0]),
+                               .sinks = site_sinks(t->s->m, t->s->layer),
                                .k = low ? low_k : k,
                                .v = low ? low_v : v,
                                .raw_q = trial_value(t, SITE_Q),

@@ -21,6 +21,15 @@ static double *guess_at(struct trial *t, size_t r, size_t c)
     return &t->guess[r * t->n_cols + c];
 }
 
+/* Logits are scaled and capped after the product. */
+static double finished(const struct suspect *s, double y)
+{
+    const struct ref_hyper *h = &s->m->hyper;
+    if (s->site != SITE_LOGITS) return y;
+    return h->logit_cap != 0 ? h->logit_cap * tanh(h->logit_scale * y / h->logit_cap)
+                             : h->logit_scale * y;
+}
+
 /* guess = product with the row now in p->row, for column c. */
 static void fill_column(struct product *p, size_t c, const float *row, const double *x)
 {
@@ -30,7 +39,7 @@ static void fill_column(struct product *p, size_t c, const float *row, const dou
         double sum = 0;
         for (size_t k = 0; k < p->w.n_in; k++) sum += (double)row[k] * in[k];
         const double bias = p->w.bias ? (double)p->w.bias[t->cols[c]] : 0;
-        *guess_at(t, r, c) = p->w.scale * sum + bias;
+        *guess_at(t, r, c) = finished(t->s, p->w.scale * sum + bias);
     }
 }
 
@@ -168,6 +177,9 @@ static void try_operands(struct product *p)
         for (uint32_t l = 0; l < s->m->shape.n_layers; l++)
             if (l != s->layer) try_weights(p, s->site, l, "product with %s");
     }
+    enum site from;
+    uint32_t layer;
+    site_input(s->m, s->site, s->layer, 0, &from, &layer);
     static const enum site inputs[] = {SITE_ATTN_NORM, SITE_RESID_1, SITE_FFN_NORM, SITE_ATTN,
                                        SITE_GATE,      SITE_UP,      SITE_RESID_2};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
@@ -178,7 +190,7 @@ static void try_operands(struct product *p)
             fill_column(p, c, p->row, x);
         }
         trial_try(p->t, "product with %s in place of %s", site_table[inputs[i]].name,
-                  site_table[site_facts[s->site].in[0]].name);
+                  site_table[from].name);
     }
     const float *bias = p->w.bias;
     if (bias) {
@@ -204,7 +216,8 @@ static void try_half_sums(struct product *p)
             const double *x = p->x + t->rows[r] * p->w.n_in;
             float sum = 0;
             for (size_t k = 0; k < p->w.n_in; k++) sum = half(sum + half(p->row[k] * (float)x[k]));
-            *guess_at(t, r, c) = (double)sum + (p->w.bias ? (double)p->w.bias[t->cols[c]] : 0);
+            const double bias = p->w.bias ? (double)p->w.bias[t->cols[c]] : 0;
+            *guess_at(t, r, c) = finished(t->s, p->w.scale * (double)sum + bias);
         }
     }
     trial_try(t, "accumulation in half precision");
@@ -263,16 +276,19 @@ void trial_lookup(struct trial *t)
     if (!site_weight(t->s->m, SITE_EMBD, 0, &w)) return;
     const struct type_spec *type = type_by_id(w.type);
     const size_t bytes = type_bytes(type, w.n_in);
-    float *row = alloc_array(w.n_in, sizeof *row);
+    const double factor = w.scale * t->s->m->hyper.embd_scale;
+    float *row = alloc_array(2 * w.n_in, sizeof *row), *right = row + w.n_in;
     uint8_t *blocks = alloc_array(bytes, 1);
     for (size_t f = 0; row && blocks && f < n_block_faults; f++) {
         bool can = true;
         for (size_t r = 0; r < t->n_rows && can; r++) {
             memcpy(blocks, w.data + (size_t)t->s->tokens[t->rows[r]] * bytes, bytes);
+            ref_decode(w.type, blocks, w.n_in, right);
             can = block_faults[f].damage(w.type, blocks, w.n_in / type->block_elems);
             if (can) ref_decode(w.type, blocks, w.n_in, row);
             for (size_t c = 0; can && c < t->n_cols; c++)
-                *guess_at(t, r, c) = w.scale * (double)row[t->cols[c]];
+                *guess_at(t, r, c) = t->want[r * t->n_cols + c] +
+                                     factor * ((double)row[t->cols[c]] - (double)right[t->cols[c]]);
         }
         if (can) trial_try(t, "%s decoder: %s", type->name, block_faults[f].what);
     }

@@ -15,6 +15,7 @@ enum norm_fault {
     NORM_NONE,
     NORM_CENTRED,
     NORM_SUM,
+    NORM_NO_BIAS,
     N_NORM_FAULTS
 };
 
@@ -24,40 +25,50 @@ static const char *const norm_words[N_NORM_FAULTS] = {"norm weight missing",
                                                       "epsilon outside the root: sqrt(mean) + eps",
                                                       "not normalised",
                                                       "mean subtracted first, as in LayerNorm",
-                                                      "sum in place of mean"};
+                                                      "sum in place of mean",
+                                                      "bias missing"};
 
+/* x: the n values of a group; i: one of them, with weight w and bias b. centred: LayerNorm. */
 static double norm_guess(enum norm_fault fault, const double *x, size_t n, size_t i, double w,
-                         double eps)
+                         double b, double eps, bool centred)
 {
     double squares = 0, sum = 0;
-    for (size_t k = 0; k < n; k++) squares += x[k] * x[k], sum += x[k];
-    const double mean = squares / (double)n, r = 1 / sqrt(mean + eps), mu = sum / (double)n;
+    for (size_t k = 0; k < n; k++) sum += x[k];
+    const double mu = sum / (double)n, shift = centred ? mu : 0;
+    for (size_t k = 0; k < n; k++) squares += (x[k] - shift) * (x[k] - shift);
+    const double mean = squares / (double)n, r = 1 / sqrt(mean + eps), y = x[i] - shift;
     switch (fault) {
     case NORM_NO_WEIGHT:
-        return x[i] * r;
+        return y * r + b;
     case NORM_TWICE:
-        return x[i] * r * w * w;
+        return y * r * w * w + b;
     case NORM_PLUS_ONE:
-        return x[i] * r * (1 + w);
+        return y * r * (1 + w) + b;
     case NORM_OUTSIDE:
-        return x[i] / (sqrt(mean) + eps) * w;
+        return y / (sqrt(mean) + eps) * w + b;
     case NORM_NONE:
         return x[i];
-    case NORM_CENTRED:
-        return (x[i] - mu) / sqrt(mean - mu * mu + eps) * w;
+    case NORM_CENTRED: /* or, of a LayerNorm, not */
+        return centred ? x[i] / sqrt(mean + mu * mu + eps) * w + b
+                       : (x[i] - mu) / sqrt(mean - mu * mu + eps) * w;
     case NORM_SUM:
-        return x[i] / sqrt(squares + eps) * w;
+        return y / sqrt(squares + eps) * w + b;
+    case NORM_NO_BIAS:
+        return y * r * w;
     case N_NORM_FAULTS:
         break;
     }
     return NAN;
 }
 
-/* The epsilon that the first row speaks of: (mean + e') = (mean + e) (want / got)^2. */
-static void try_epsilon(struct trial *t, const double *x, size_t n)
+/* The epsilon that the first group speaks of: (mean + e') = (mean + e) (want / got)^2, where there is
+ * no bias. */
+static void try_epsilon(struct trial *t, const double *x, const struct site_norm *w)
 {
     const double eps = t->s->m->hyper.norm_eps;
+    const size_t n = w->n;
     double seen = -1;
+    if (w->b || n != t->n_cols_all || w->layer_norm) return;
     for (size_t r = 0; r < t->n_rows; r++) {
         const double *row = x + t->rows[r] * n;
         double squares = 0, both = 0, own = 0;
@@ -78,19 +89,24 @@ static void try_epsilon(struct trial *t, const double *x, size_t n)
 void trial_norm(struct trial *t)
 {
     const double *x = trial_input(t, 0);
-    const size_t n = t->s->m->shape.n_embd;
-    const float *w = site_vector(t->s->m, site_facts[t->s->site].tensor, t->s->layer,
-                                 site_table[t->s->site].scope == SITE_LAYER);
-    if (!x || !w) return;
+    struct site_norm w;
+    if (!x || !site_norm(t->s->m, t->s->site, t->s->layer, &w)) return;
     for (int f = 0; f < N_NORM_FAULTS; f++) {
+        if (f == NORM_NO_BIAS && !w.b) continue;
         for (size_t r = 0; r < t->n_rows; r++)
-            for (size_t c = 0; c < t->n_cols; c++)
+            for (size_t c = 0; c < t->n_cols; c++) {
+                const size_t group = t->cols[c] / w.n, i = t->cols[c] % w.n;
+                const size_t at = group % w.n_rows * w.n + i;
                 t->guess[r * t->n_cols + c] =
-                    norm_guess((enum norm_fault)f, x + t->rows[r] * n, n, t->cols[c],
-                               (double)w[t->cols[c]], t->s->m->hyper.norm_eps);
-        trial_try(t, "%s", norm_words[f]);
+                    norm_guess((enum norm_fault)f, x + t->rows[r] * t->n_cols_all + group * w.n,
+                               w.n, i, (double)w.w[at], w.b ? (double)w.b[at] : 0,
+                               t->s->m->hyper.norm_eps, w.layer_norm);
+            }
+        trial_try(t, "%s",
+                  f == NORM_CENTRED && w.layer_norm ? "mean not subtracted, as in RMSNorm"
+                                                    : norm_words[f]);
     }
-    try_epsilon(t, x, n);
+    try_epsilon(t, x, &w);
 }
 
 /* ---- RoPE ------------------------------------------------------------------------------------ */
@@ -136,7 +152,7 @@ static double base_seen(const struct rope_trial *k, const struct ref_rope *r)
 
 void trial_rope(struct trial *t)
 {
-    const struct ref_rope own = t->s->m->hyper.rope;
+    const struct ref_rope own = ref_model_hyper(t->s->m->ref, t->s->layer).rope;
     const bool of_q = t->s->site == SITE_Q_ROPE;
     struct rope_trial k = {t, trial_input(t, 0), NULL,
                            of_q ? t->s->m->shape.n_heads : t->s->m->shape.n_kv_heads};
@@ -243,9 +259,43 @@ static double relu_product(double a, double b)
     return fmax(a, 0) * b;
 }
 
+static double silu_own(double a, double b)
+{
+    return (void)a, ref_silu(b);
+}
+static double gelu_own(double a, double b)
+{
+    return (void)a, ref_gelu(b);
+}
+
+static void try_sums(struct trial *t, const double *branch, const double *b)
+{
+    const size_t n = t->s->n_tokens * t->n_cols_all;
+    const double factor = t->s->m->hyper.residual_scale;
+    double *a = branch && b ? alloc_array(n, sizeof *a) : NULL;
+    if (!a) return;
+    for (size_t i = 0; i < n; i++) a[i] = factor * branch[i];
+    try_binary(t, first, a, b, "residual dropped");
+    try_binary(t, first, b, a, "only the residual: the branch is not added");
+    try_binary(t, twice, a, b, "the branch is added twice");
+    try_binary(t, twice, b, a, "the residual is added twice");
+    try_binary(t, minus, b, a, "the branch is subtracted");
+    const double *norm =
+        trial_value(t, t->s->site == SITE_RESID_1 ? SITE_ATTN_NORM : SITE_FFN_NORM);
+    for (size_t i = 0; norm && i < t->n_rows * t->n_cols; i++) {
+        const size_t at = t->rows[i / t->n_cols] * t->n_cols_all + t->cols[i % t->n_cols];
+        t->guess[i] = a[at] + norm[at];
+    }
+    if (norm) trial_try(t, "residual taken after the norm");
+    for (size_t i = 0; factor != 1 && i < n; i++) a[i] = branch[i] + b[i];
+    if (factor != 1) trial_try_whole(t, a, "residual scale ignored");
+    free(a);
+}
+
 void trial_simple(struct trial *t)
 {
-    const enum site_kind kind = site_facts[t->s->site].kind;
+    const enum site_kind kind = trial_kind(t->s);
+    const bool is_gelu = t->s->m->gelu;
     if (kind == KIND_EMBED) {
         try_ids(t, 1);
         try_ids(t, -1);
@@ -254,24 +304,23 @@ void trial_simple(struct trial *t)
     }
     const double *a = trial_input(t, 0), *b = trial_input(t, 1);
     if (kind == KIND_ADD) {
-        try_binary(t, first, a, b, "residual dropped");
-        try_binary(t, first, b, a, "only the residual: the branch is not added");
-        try_binary(t, twice, a, b, "the branch is added twice");
-        try_binary(t, twice, b, a, "the residual is added twice");
-        try_binary(t, minus, b, a, "the branch is subtracted");
-        try_binary(t, first, a, b, "residual dropped");
-        const double *norm =
-            trial_value(t, t->s->site == SITE_RESID_1 ? SITE_ATTN_NORM : SITE_FFN_NORM);
-        for (size_t i = 0; norm && i < t->n_rows * t->n_cols; i++) {
-            const size_t at = t->rows[i / t->n_cols] * t->n_cols_all + t->cols[i % t->n_cols];
-            t->guess[i] = a[at] + norm[at];
-        }
-        if (norm) trial_try(t, "residual taken after the norm");
+        try_sums(t, a, b);
         return;
     }
-    try_binary(t, silu_product, b, a, "gate and up swapped");
-    try_binary(t, gelu_product, a, b, "GELU in place of SiLU");
-    try_binary(t, relu_product, a, b, "ReLU in place of SiLU");
-    try_binary(t, product, a, b, "SiLU missing");
-    try_binary(t, silu_first, a, b, "not multiplied by up");
+    if (!b) {
+        if (is_gelu)
+            try_binary(t, silu_own, a, a, "SiLU in place of GELU");
+        else
+            try_binary(t, gelu_own, a, a, "GELU in place of SiLU");
+        try_binary(t, first, a, a, "activation missing");
+        return;
+    }
+    try_binary(t, is_gelu ? gelu_product : silu_product, b, a, "gate and up swapped");
+    if (is_gelu)
+        try_binary(t, silu_product, a, b, "SiLU in place of GELU");
+    else
+        try_binary(t, gelu_product, a, b, "GELU in place of SiLU");
+    try_binary(t, relu_product, a, b, is_gelu ? "ReLU in place of GELU" : "ReLU in place of SiLU");
+    try_binary(t, product, a, b, is_gelu ? "GELU missing" : "SiLU missing");
+    if (!is_gelu) try_binary(t, silu_first, a, b, "not multiplied by up");
 }

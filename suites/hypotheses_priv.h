@@ -16,7 +16,8 @@ struct trial {
     char cause[200];
 };
 
-/* Inputs of the site, all tokens. */
+enum site_kind trial_kind(const struct suspect *s);
+/* Inputs of the site, all tokens; NULL: not seen, or no such input. */
 const double *trial_input(const struct trial *t, size_t i);
 /* The reference's value of another site of the same layer, or NULL. */
 const double *trial_value(const struct trial *t, enum site site);

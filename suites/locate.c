@@ -103,15 +103,19 @@ enum status locate_judge(struct variant_result *v, const struct recording *want,
     return ST_OK;
 }
 
+/* The first operation that is wrong by itself, or the first value that is beyond its propagated
+ * bound where the operation cannot be judged; else the first such value at all. */
 void locate_first(struct variant_result *v)
 {
     v->located = LOCATED_NOTHING;
-    for (size_t i = 0; i < v->n; i++)
-        if (v->findings[i].has_local && v->findings[i].local.bad) {
-            v->located = LOCATED_SITE;
-            v->first = i;
-            return;
-        }
+    for (size_t i = 0; i < v->n; i++) {
+        const struct finding *f = &v->findings[i];
+        const bool parts = f->has_free && !(f->free_used <= 1);
+        if (f->has_local ? f->local.bad == 0 : !parts) continue;
+        v->located = f->has_local ? LOCATED_SITE : LOCATED_BETWEEN;
+        v->first = i;
+        return;
+    }
     for (size_t i = 0; i < v->n; i++)
         if (v->findings[i].has_free && !(v->findings[i].free_used <= 1)) {
             v->located = LOCATED_BETWEEN;
@@ -122,29 +126,34 @@ void locate_first(struct variant_result *v)
 
 /* ---- words ----------------------------------------------------------------------------------- */
 
-void locate_describe_place(const struct finding *f, char *out, size_t cap)
+void locate_describe_place(const struct site_model *m, const struct finding *f, char *out,
+                           size_t cap)
 {
+    const char *title = m->g ? site_fact_of(m, f->site, f->layer).title : NULL;
+    if (!title) title = site_title(f->site);
     if (site_table[f->site].scope == SITE_LAYER)
-        snprintf(out, cap, "layer %u, %s", f->layer, site_title(f->site));
+        snprintf(out, cap, "layer %u, %s", f->layer, title);
     else
-        snprintf(out, cap, "%s", site_title(f->site));
+        snprintf(out, cap, "%s", title);
 }
 
 void locate_describe_op(const struct site_model *m, const struct finding *f,
                         const struct variant *v, char *out, size_t cap)
 {
-    const struct site_fact *fact = &site_facts[f->site];
+    const struct site_fact own = m->g ? site_fact_of(m, f->site, f->layer) : site_facts[f->site];
+    const struct site_fact *fact = &own;
     const struct ref_shape *s = &m->shape;
     const size_t batch = v->by_one ? 1 : v->n_batch && v->n_batch < f->rows ? v->n_batch : f->rows;
     struct site_weight w;
     switch (fact->kind) {
     case KIND_LINEAR:
     case KIND_EMBED:
-        if (!site_weight(m, f->site, f->layer, &w)) break;
+        if (!m->g || !site_weight(m, f->site, f->layer, &w)) break;
         const char *op = fact->kind == KIND_EMBED          ? "get_rows"
                          : batch <= 8 && !v->always_matmul ? "matvec"
                                                            : "matmul";
-        snprintf(out, cap, "%s %s, %zux%zu", op, type_by_id(w.type)->name, w.n_in, w.n_out);
+        snprintf(out, cap, "%s %s, %zux%zu, %s", op, type_by_id(w.type)->name, w.n_in, w.n_out,
+                 w.name);
         return;
     case KIND_ROPE:
         snprintf(out, cap, "rope, %u heads of %u",
@@ -163,7 +172,13 @@ void locate_describe_op(const struct site_model *m, const struct finding *f,
     case KIND_NONE:
         break;
     }
-    snprintf(out, cap, "%s, %zu", fact->op ? fact->op : site_table[f->site].name, f->cols);
+    const int n =
+        snprintf(out, cap, "%s, %zu", fact->op ? fact->op : site_table[f->site].name, f->cols);
+    if (!fact->tensor || n < 0 || (size_t)n >= cap) return;
+    if (site_table[f->site].scope == SITE_LAYER)
+        snprintf(out + n, cap - (size_t)n, ", blk.%u.%s.weight", f->layer, fact->tensor);
+    else
+        snprintf(out + n, cap - (size_t)n, ", %s.weight", fact->tensor);
 }
 
 /* ---- the verdict ----------------------------------------------------------------------------- */
@@ -227,7 +242,7 @@ static void say_defect(struct locate *l)
     struct variant_result *v = &l->variants[d->variant];
     const struct finding *f = &v->findings[d->finding];
     char place[96], layers[64];
-    locate_describe_place(f, place, sizeof place);
+    locate_describe_place(&l->model, f, place, sizeof place);
     locate_describe_op(&l->model, f, v->variant, d->op, sizeof d->op);
     if (d->kind == LOCATED_BETWEEN && !f->has_local) {
         char top[128] = "";
@@ -275,7 +290,7 @@ static void say_no_defect(struct locate *l)
             tops = tops || (f->site == SITE_LOGITS && f->has_free);
         }
     }
-    if (most) locate_describe_place(most, place, sizeof place);
+    if (most) locate_describe_place(&l->model, most, place, sizeof place);
     if (tie)
         snprintf(l->verdict, sizeof l->verdict,
                  "NO DEFECT: top tokens differ by less than the bound on the margin (%.2g < %.2g)",

@@ -97,7 +97,8 @@ void locate_conclude(struct locate *l);
 void locate_describe_op(const struct site_model *m, const struct finding *f,
                         const struct variant *v, char *out, size_t cap);
 /* "layer 3, K projection", or "output projection". */
-void locate_describe_place(const struct finding *f, char *out, size_t cap);
+void locate_describe_place(const struct site_model *m, const struct finding *f, char *out,
+                           size_t cap);
 
 /* The table (all sites, or a line per layer and the sites that matter), the variants and the
  * verdict, on stdout. */

@@ -126,7 +126,7 @@ static double *input_of(const struct recording *r, enum site site, uint32_t laye
 static size_t terms(const struct site_job *j)
 {
     struct site_weight w;
-    switch (site_facts[j->site].kind) {
+    switch (site_fact_of(j->m, j->site, j->layer).kind) {
     case KIND_LINEAR:
         return site_weight(j->m, j->site, j->layer, &w) ? w.n_in : 1;
     case KIND_NORM:
@@ -187,10 +187,11 @@ static enum status judge_from_inputs(struct finding *f, const struct site_model 
                          .rows = g->rows,
                          .precision = o->precision};
     bool have = true;
-    for (size_t i = 0; i < site_facts[f->site].n_in; i++) {
+    const struct site_fact fact = site_fact_of(m, f->site, f->layer);
+    for (size_t i = 0; i < fact.n_in; i++) {
         enum site from;
         uint32_t layer;
-        site_input(f->site, f->layer, m->shape.n_layers, i, &from, &layer);
+        site_input(m, f->site, f->layer, i, &from, &layer);
         j.in[i] = in[i] =
             input_of(got, from, layer, needs_all_rows(f->site, i) ? o->n_tokens : g->rows);
         have = have && in[i];
@@ -247,7 +248,7 @@ enum status compare_sites(struct locate *l, struct variant_result *v, const stru
     double *value = NULL;
     bool explained = false;
     enum status st = locate_judge(v, truth, got, false, e);
-    for (size_t i = 0; i < v->n && st == ST_OK && l->model.form_a; i++) {
+    for (size_t i = 0; i < v->n && st == ST_OK; i++) {
         struct finding *f = &v->findings[i];
         st = judge_from_inputs(f, &l->model, truth, got, o, &value, e);
         if (st != ST_OK || explained || !f->has_local || !f->local.bad) continue;

@@ -26,10 +26,11 @@ static enum status step(const struct walk *w, enum site site, uint32_t layer, do
                          .rows = w->n_tokens,
                          .precision = *w->p,
                          .show_hidden = w->show_hidden && site == SITE_SCORES};
-    for (size_t i = 0; i < site_facts[site].n_in; i++) {
+    const size_t n_in = site_fact_of(w->m, site, layer).n_in;
+    for (size_t i = 0; i < n_in; i++) {
         enum site from;
         uint32_t from_layer;
-        site_input(site, layer, w->m->shape.n_layers, i, &from, &from_layer);
+        site_input(w->m, site, layer, i, &from, &from_layer);
         j.in[i] = record_find(w->out, from, from_layer)->value;
     }
     double *y = logits ? logits : alloc_array(w->n_tokens * cols, sizeof *y);
@@ -54,12 +55,13 @@ enum status site_forward(const struct site_model *m, const int32_t *tokens, size
                          double *logits, struct err *e)
 {
     const struct walk w = {m, tokens, n_tokens, p, show_hidden, out};
-    if (!m->form_a) return fail(e, ST_UNSUPPORTED, "only the architecture llama runs site by site");
+    if (!m->whole)
+        return fail(e, ST_UNSUPPORTED, "experts and latent attention do not run site by site");
     enum status st = record_open(out, m->shape.n_layers, m->shape.n_heads, n_tokens, e);
     if (st == ST_OK) st = step(&w, SITE_EMBD, 0, NULL, e);
     for (uint32_t layer = 0; layer < m->shape.n_layers; layer++)
         for (int s = SITE_EMBD + 1; s < SITE_NORM && st == ST_OK; s++)
-            if (site_facts[s].title) st = step(&w, (enum site)s, layer, NULL, e);
+            if (site_there(m, (enum site)s, layer)) st = step(&w, (enum site)s, layer, NULL, e);
     if (st == ST_OK) st = step(&w, SITE_NORM, 0, NULL, e);
     if (st == ST_OK) st = step(&w, SITE_LOGITS, 0, logits, e);
     return st;

@@ -208,7 +208,7 @@ static void conclude_log(struct locate *l, const struct compare_options *o)
     const struct finding *f = &v->findings[v->first];
     d->kind = LOCATED_SITE;
     d->finding = v->first;
-    locate_describe_place(f, place, sizeof place);
+    locate_describe_place(&l->model, f, place, sizeof place);
     locate_describe_op(&l->model, f, v->variant, d->op, sizeof d->op);
     snprintf(l->verdict, sizeof l->verdict,
              "DEFECT: %s (%s): error %.2g x what its precision allows (%s); %s; %s", place, d->op,

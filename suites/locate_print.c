@@ -123,7 +123,7 @@ static void print_variants(const struct locate *l)
         const struct variant_result *v = &l->variants[i];
         char place[96] = "";
         if (v->ran && v->located != LOCATED_NOTHING)
-            locate_describe_place(&v->findings[v->first], place, sizeof place);
+            locate_describe_place(&l->model, &v->findings[v->first], place, sizeof place);
         printf("%-8s %-48s ", v->variant->name, v->variant->what);
         if (!v->ran)
             printf("%snot run%s: %s\n", color("dim"), color("reset"), v->reason);

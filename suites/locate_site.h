@@ -1,6 +1,6 @@
 /* One site of a pass computed on its own, from given inputs, in double precision: what a subject
- * should have made of the values that it had. Also at lower precision, as engines declare it. The
- * pre-norm form of the architecture llama. */
+ * should have made of the values that it had. Also at lower precision, as engines declare it. What is
+ * not computed: experts, and latent attention between its sites. */
 #ifndef LOCATE_SITE_H
 #define LOCATE_SITE_H
 
@@ -31,24 +31,42 @@ struct site_fact {
     enum site in[SITE_INPUTS];
     size_t n_in;
 };
+/* Of a plain layer of llama, and names of tensors and titles of what other layers have. */
 extern const struct site_fact site_facts[SITE_COUNT];
 const char *site_title(enum site site);
 
 /* As an input: what a layer takes in, RESID_2 of the layer before or EMBD. */
 #define SITE_INPUT SITE_COUNT
-/* The site and layer that input i of a site comes from. */
-void site_input(enum site site, uint32_t layer, uint32_t n_layers, size_t i, enum site *from,
-                uint32_t *from_layer);
 
 /* A model as single operations need it. The container must outlive it. */
 struct site_model {
     const struct gguf *g;
     const struct ref_model *ref;
     struct ref_shape shape;
-    struct ref_hyper hyper;
-    bool form_a; /* the architecture is one of which this file knows the operations */
+    struct ref_hyper hyper; /* of layer 0, and of what is outside layers */
+    char arch[32];
+    bool gelu;  /* else SiLU */
+    bool whole; /* every site can be computed here */
 };
 struct site_model site_model_of(const struct gguf *g, const struct ref_model *ref);
+
+/* Whether a layer has the site, what makes it there, and the site and layer that its input i comes
+ * from. */
+bool site_there(const struct site_model *m, enum site site, uint32_t layer);
+struct site_fact site_fact_of(const struct site_model *m, enum site site, uint32_t layer);
+void site_input(const struct site_model *m, enum site site, uint32_t layer, size_t i,
+                enum site *from, uint32_t *from_layer);
+
+/* (n_heads), or NULL: none. */
+const float *site_sinks(const struct site_model *m, uint32_t layer);
+
+/* A norm over groups of n values; group g of a token takes row g % n_rows of w and b. */
+struct site_norm {
+    const float *w, *b; /* b NULL: none */
+    size_t n, n_rows;
+    bool layer_norm; /* else RMS */
+};
+bool site_norm(const struct site_model *m, enum site site, uint32_t layer, struct site_norm *out);
 
 /* y = scale W x + bias; rows of a fused tensor are taken apart. False: the model has none. */
 struct site_weight {
@@ -60,9 +78,6 @@ struct site_weight {
     char name[64];
 };
 bool site_weight(const struct site_model *m, enum site site, uint32_t layer, struct site_weight *w);
-/* n values of an f32 vector such as a norm's weight, or NULL. */
-const float *site_vector(const struct site_model *m, const char *role, uint32_t layer,
-                         bool of_layer);
 size_t site_columns(const struct site_model *m, enum site site, size_t n_tokens);
 
 /* What an engine declares: how it rounds the other operand of a product, in what it sums, what its
@@ -95,8 +110,8 @@ struct site_job {
  * 0. False when the site cannot be computed here. */
 bool site_compute(const struct site_job *j, double *out, double *mag);
 
-/* Runs a whole pass by site_compute; every result goes to take. False: not an architecture of this
- * file, or out of memory. */
+/* Runs a whole pass by site_compute; every result goes to out. ST_UNSUPPORTED: not every site of the
+ * model can be computed here. */
 struct recording;
 enum status site_forward(const struct site_model *m, const int32_t *tokens, size_t n_tokens,
                          const struct precision *p, bool show_hidden, struct recording *out,

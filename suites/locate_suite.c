@@ -5,7 +5,9 @@
 #include "locate_args.h"
 #include "locate_compare.h"
 #include "locate_run.h"
+#include "locate_suite.h"
 #include "source.h"
+#include "synth.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -418,6 +420,8 @@ void suite_locate(struct case_list *l)
     for (size_t i = 0; i < 2; i++)
         for (size_t k = 0; k < sizeof log_changes / sizeof *log_changes; k++)
             add(l, "log", types[i], log_changes[k].shape, NULL, k, run_log);
+    for (size_t i = 0; synth_arch(i); i++)
+        add(l, "arch", NULL, synth_arch(i), NULL, i, locate_arch_case);
     add(l, "trace", NULL, "roundtrip", NULL, 0, run_trace);
     add(l, "trace", NULL, "names", NULL, 0, run_names);
     add(l, "effect", NULL, "primer-4m", NULL, 0, run_effect);

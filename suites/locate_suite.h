@@ -1,0 +1,10 @@
+/* Cases of the suite of localisation that have a file of their own. */
+#ifndef LOCATE_SUITE_H
+#define LOCATE_SUITE_H
+
+#include "harness.h"
+
+/* shape: an architecture of `assay synth`. */
+void locate_arch_case(struct test *t, const struct test_case *c);
+
+#endif
