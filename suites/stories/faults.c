@@ -223,21 +223,23 @@ static enum status wrong_product(struct faulty *f, const struct op_matmul *a, st
     const size_t n_in = a->w.n_in, n_out = a->w.n_out;
     const struct held *h = held_of(f, a->w.at.buf);
     float *x = fetch(f, a->x, (size_t)a->n_cols * n_in, e);
+    float *bias = a->bias.buf ? fetch(f, a->bias, n_out, e) : alloc_array(n_out, sizeof *bias);
     float *w = alloc_array(n_in * n_out, sizeof *w);
     float *y = alloc_array((size_t)a->n_cols * n_out, sizeof *y);
     enum status st = ST_NOMEM;
-    if (x && w && y && h && h->host) {
+    if (x && bias && w && y && h && h->host) {
         const size_t n_right = is(f, "ffn-size") ? 448 : n_out;
         decode_rows(f, &a->w, (const uint8_t *)h->host + a->w.at.off, w);
         for (size_t c = 0; c < a->n_cols; c++)
             for (size_t i = 0; i < n_right; i++)
-                y[c * n_out + i] = product(f, a, w, x + c * n_in, i);
+                y[c * n_out + i] = product(f, a, w, x + c * n_in, i) + bias[i];
         st = store(f, a->out, y, (size_t)a->n_cols * n_out, e);
     } else {
         free(y);
         st = fail(e, ST_NOMEM, "no memory for a product");
     }
     free(x);
+    free(bias);
     free(w);
     return st;
 }
