@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Looks at the pages of a report in a real Chromium, headless.
 
-usage: page_test.py ASSAY REPORT [--shots DIR]
+usage: page_test.py ASSAY REPORT|DIR [--shots DIR]    DIR: of kept reports, its page over all of them
 
 At desktop and phone width, light and dark: no errors on the console, nothing loaded from anywhere,
 every number on the page is the report's, nothing wider than the screen, contrast of WCAG AA, names
 for what can be focused, and headings in order. Exit status: 0 all is well, 1 it is not, 77 there is
 no Chromium. Uses nothing but Python's own library; the browser is spoken to by its debugging pipe.
 """
-import base64, decimal, json, math, os, shutil, subprocess, sys, tempfile
+import base64, decimal, gzip, json, math, os, shutil, subprocess, sys, tempfile
 
 VIEWS = [("desktop", 1280, 900, False, "light"), ("desktop-dark", 1280, 900, False, "dark"),
          ("phone", 390, 844, True, "light"), ("phone-dark", 390, 844, True, "dark")]
@@ -206,6 +206,23 @@ def check_data(check, data, report):
         check.that(str(n_bad) in data["verdict"]["text"], "the verdict does not count the failures")
 
 
+def check_kept(check, data, directory):
+    """What the page over kept reports was given is what they hold, oldest version first."""
+    files = sorted(f for f in os.listdir(directory) if f.endswith((".json", ".json.gz")))
+    check.that(sorted(r["file"] for r in data["reports"]) == files, f"the page has not the reports {files}")
+    for r in data["reports"]:
+        path = os.path.join(directory, r["file"])
+        with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as f:
+            report = json.load(f)
+        for got, want in ((r["version"], report["tool"]["version"]), (r["git"], report["tool"]["git"]),
+                          (r["started"], report["started"]), (r["summary"], report["summary"]),
+                          (r["bench"], report.get("bench", []))):
+            check.that(got == want, f"{r['file']}: the page holds {str(got)[:80]}, the report {str(want)[:80]}")
+        mine = matrix(report)
+        check.that(all(same(c["used"], mine[t][s]["used"]) for t, row in r["matrix"]["cells"].items() for s, c in row.items()),
+                   f"{r['file']}: the shares are not what the cases add up to")
+
+
 def check_numbers(check, numbers, data):
     check.that(len(numbers) > 10, f"only {len(numbers)} numbers are on the page")
     for n in numbers:
@@ -303,15 +320,18 @@ def main():
     check = Check()
     with tempfile.TemporaryDirectory() as work:
         page = os.path.join(work, "page.html")
-        subprocess.run([assay, "report", "html", path, "--out", page], check=True)
-        with open(path, encoding="utf-8") as f:
-            report = json.load(f)
+        kept = os.path.isdir(path)
+        subprocess.run([assay, "report", "index" if kept else "html", path, "--out", page], check=True)
         browser = Browser(chromium, os.path.join(work, "profile"))
         try:
             url = "file://" + page
             browser.open(url, *VIEWS[0][1:])
             data = json.loads(browser.evaluate("JSON.stringify(DATA)"))
-            check_data(check, data, report)
+            if kept:
+                check_kept(check, data, path)
+            else:
+                with open(path, encoding="utf-8") as f:
+                    check_data(check, data, json.load(f))
             for view in VIEWS:
                 check_view(check, browser, url, view, data)
                 if shots:

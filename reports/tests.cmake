@@ -28,3 +28,6 @@ foreach(page failing)
         $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/samples/${page}.json)
     set_tests_properties(reports.page.${page} PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
 endforeach()
+add_test(NAME reports.page.kept COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/page_test.py
+    $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/kept)
+set_tests_properties(reports.page.kept PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
