@@ -29,6 +29,7 @@
  *   weights     (2 max E + |s - max|) w + (n + 6) u w
  *   attention   (2 max E + |s - max|) M + (2n + 8) u M, worst cell; M = sum w |v|
  *   magnitudes  as the result they belong to
+ *   cache       every byte
  */
 #include "opvec.h"
 #include "compare.h"
@@ -185,6 +186,7 @@ static const struct op_file {
     {"route", "route", "reference", opvec_route},
     {"attention", "attention", "reference", opvec_attention},
     {"attention", "attention_masked", "reference", opvec_attention},
+    {"cache", "cache", "reference", opvec_cache},
 };
 
 static enum status file_read(struct gguf *g, const char *vectors, const char *file, struct err *e)

@@ -48,5 +48,6 @@ void opvec_rope(struct vec *v);
 void opvec_rope_table(struct vec *v);
 void opvec_route(struct vec *v);
 void opvec_attention(struct vec *v);
+void opvec_cache(struct vec *v);
 
 #endif

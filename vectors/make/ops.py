@@ -18,6 +18,7 @@ from pathlib import Path
 import mpmath
 from mpmath import mp, mpf
 
+import cache
 from gguf_write import F64, I32, STRING, TENSOR_F32, TENSOR_F64, TENSOR_I32, U32, Writer
 
 OUT = Path(__file__).resolve().parent.parent / "ops"
@@ -685,6 +686,39 @@ def make_attention_masked():
     return f
 
 
+# ---- cache --------------------------------------------------------------------------------
+
+def cache_blocks(name, steps):
+    """Blocks by what they are like; steps: of the largest magnitude."""
+    r = Random("cache " + name)
+    halves = [to_f32((r.bits(10) % int(4 * steps + 1) / 2 - steps) / 32) for _ in range(2 * cache.BLOCK)]
+    halves[3] = halves[cache.BLOCK + 5] = -steps / 32
+    halves[17] = halves[cache.BLOCK + 18] = (steps if steps == 15.5 else steps - 1) / 32
+    equals = r.normals(cache.BLOCK)
+    equals[7], equals[20] = 6.5, -6.5
+    hot = [0.0] * cache.BLOCK
+    hot[11] = -1.75
+    return {"normal": r.normals(4 * cache.BLOCK), "wide": r.normals(2 * cache.BLOCK, 700.0),
+            "small": r.normals(2 * cache.BLOCK, 2e-6), "tiny": r.normals(cache.BLOCK, 1e-39),
+            "large": r.normals(cache.BLOCK, 1e9), "halves": halves, "equals": equals,
+            "equals-other-sign": [-v for v in equals], "one-hot": hot, "zero": [0.0] * cache.BLOCK,
+            "constant": [0.7265625] * cache.BLOCK,
+            "offset": [to_f32(100 + v) for v in r.normals(2 * cache.BLOCK)]}
+
+
+def make_cache():
+    f = File("cache", "rows of a KV cache in binary32 with every operation rounded to nearest even; the "
+                      "rules are in reference/ref.h")
+    for name, encode, steps in (("f16", cache.encode_f16, 127), ("bf16", cache.encode_bf16, 127),
+                                ("q8_0", cache.encode_q8_0, 127), ("q4_0", cache.encode_q4_0, 8),
+                                ("q5_1", cache.encode_q5_1, 15.5), ("iq4_nl", cache.encode_iq4_nl, 127)):
+        for kind, x in cache_blocks(name, steps).items():
+            out = [b for i in range(0, len(x), cache.BLOCK) for b in encode(x[i:i + cache.BLOCK])]
+            f.case(f"{name}-{kind}", {"type": (STRING, name)}, {"x": ([len(x)], x),
+                                                               "bytes": ([len(out)], out)})
+    return f
+
+
 def files():
     yield make_rms_norm()
     yield make_layer_norm()
@@ -703,6 +737,7 @@ def files():
     yield make_route()
     yield make_attention()
     yield make_attention_masked()
+    yield make_cache()
 
 
 def main(args):
