@@ -158,6 +158,13 @@ const char *synth_shape(size_t i)
     return i < N_SHAPES ? shapes[i].name : NULL;
 }
 
+bool synth_makes(const char *architecture)
+{
+    for (size_t i = 0; i < N_ARCHS; i++)
+        if (strcmp(archs[i].architecture, architecture) == 0) return true;
+    return false;
+}
+
 /* ---- dimensions --------------------------------------------------------------------------- */
 
 static uint32_t min_u32(uint32_t a, uint32_t b)

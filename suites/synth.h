@@ -32,5 +32,7 @@ enum status synth_write(const struct synth_options *o, struct synth_done *done, 
 /* Names of architectures and shapes; NULL past the last. */
 const char *synth_arch(size_t i);
 const char *synth_shape(size_t i);
+/* True if models with this general.architecture can be made. */
+bool synth_makes(const char *architecture);
 
 #endif

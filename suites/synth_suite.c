@@ -131,8 +131,36 @@ static void run_arch(struct test *t, const struct test_case *c)
     temp_remove(dir);
 }
 
+/* No architecture of the golden models is left out. */
+static void run_covers(struct test *t, const struct test_case *c)
+{
+    char dir[4096], name[64];
+    char **files;
+    size_t n = 0;
+    (void)c;
+    snprintf(dir, sizeof dir, "%s/forward", t->options->vectors);
+    if (!test_check(t, list_files(&t->arena, dir, ".gguf.gz", &files, &n), "%s: no files", dir))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        char path[4400];
+        struct gguf g;
+        struct gguf_str arch;
+        struct err e = {0};
+        snprintf(path, sizeof path, "%s/%s.gguf.gz", dir, files[i]);
+        if (!test_ok(t, gguf_open(&g, path, &e), &e)) return;
+        if (gguf_get_str(&g, "general.architecture", &arch, &e) == ST_OK) {
+            snprintf(name, sizeof name, "%.*s", (int)arch.len, arch.data);
+            test_check(t, synth_makes(name), "%s: no random model of %s can be made", files[i],
+                       name);
+        }
+        gguf_close(&g);
+    }
+}
+
 void suite_synth(struct case_list *l)
 {
+    const struct test_case covers = {.suite = "synth", .shape = "covers-golden", .run = run_covers};
+    case_add(l, &covers);
     for (size_t i = 0; synth_arch(i); i++) {
         struct test_case c = {.suite = "synth", .shape = synth_arch(i), .run = run_arch};
         case_add(l, &c);
