@@ -129,7 +129,7 @@ function marker(shape, x, y, attributes) {
   return svg("circle", {cx: x, cy: y, r: 4, ...attributes});
 }
 
-/* A plot. o: {title, x: {label, ticks: [[x, text]] or none, min, max}, y: {label, log},
+/* A plot. o: {title, x: {label, ticks: [[x, text]] or none, whole: no fractions, min, max}, y: {label, log},
    series: [{name, color, dash, shape, line: bool, marks: bool, off, points: [{x, y, p, label}]}]}
    p: JSON pointer of y; y may be text (nan) and is then not drawn but in the table. */
 function plot(o) {
@@ -185,7 +185,7 @@ function drawPlot(o, width) {
   for (const t of yTicks)
     root.append(svg("g", {class: "tick"}, svg("line", {class: "rule", x1: left, x2: right, y1: py(t), y2: py(t)}),
       svg("text", {x: left - 6, y: py(t) + 4, "text-anchor": "end"}, tickText(t, o.y.log))));
-  const all = o.x.ticks || linearTicks(xMin, xMax).filter(t => t >= xMin - 1e-9 && t <= xMax + 1e-9).map(t => [t, tickText(t)]);
+  const all = o.x.ticks || linearTicks(xMin, xMax).filter(t => (!o.x.whole || Number.isInteger(t)) && t >= xMin - 1e-9 && t <= xMax + 1e-9).map(t => [t, tickText(t)]);
   const longest = Math.max(...all.map(t => String(t[1]).length)) * 7 + 10;
   const every = Math.max(1, Math.ceil(all.length * longest / (right - left)));
   all.forEach(([t, text], i) => {

@@ -56,7 +56,7 @@ function models() {
       {head: "bits", num: true, cell: i => show(t(i) + "/bits_per_weight", "real")},
       {head: "size", num: true, cell: i => show(t(i) + "/bytes", "bytes")},
       {head: "top tokens, logits", cell: i => el("ol", {class: "top"}, types[i].top.map((top, n) =>
-        el("li", {}, el("q", {title: "token " + top.id}, visible(top.text)), " ", show(`${t(i)}/top/${n}/logit`, "real"))))},
+        el("li", {}, top.text ? el("q", {title: "token " + top.id}, visible(top.text)) : ["token ", show(`${t(i)}/top/${n}/id`)], " ", show(`${t(i)}/top/${n}/logit`, "real"))))},
       {head: "margin", num: true, cell: i => show(t(i) + "/margin", "real")},
       {head: "KL mean", num: true, cell: i => show(t(i) + "/kl_mean", "real")},
       {head: "KL max", num: true, cell: i => show(t(i) + "/kl_max", "real")},
@@ -77,7 +77,7 @@ function layers(model, t) {
   /* Six to begin with, from the first to the last. */
   const first = new Set([0, 1, 2, 3, 4, 5].map(k => Math.round(k * (having.length - 1) / 5)));
   const chart = (title, key, label) => plot({title, choose: having.length > 6,
-    x: {label: "layer", name: "layer"}, y: {label, log: true},
+    x: {label: "layer", name: "layer", whole: true}, y: {label, log: true},
     series: having.map(([x, i], n) => ({name: x.type.toUpperCase(), off: !first.has(n), points: x.layers.map((l, j) =>
       ({x: l.layer, y: real(l[key]), p: `${t(i)}/layers/${j}/${key}`, label: "layer " + l.layer}))}))});
   return [el("h3", {}, "Residual stream after each layer, by the reference"),
@@ -169,7 +169,7 @@ function effects() {
       {head: "its ratio", num: true, cell: i => spread(i, "perplexity_ratio")}, {head: "grade", cell: i => types[i].grade}], types.length));
     if (types.length > 1) content.push(plot({title: "KL divergence against bits per weight", x: {label: "bits per weight", name: "type", min: 0}, y: {label: "KL (nats)", unit: "nats", log: true},
       series: [{name: "mean", line: false, points: types.map((x, i) => ({x: real(x.bits_per_weight), y: real(x.kl_mean.value), p: t(i) + "/kl_mean/value", label: name(i), mark: types.length <= 8 ? name(i) : null}))}]}));
-    if (types.some(x => x.layers.length)) content.push(plot({title: "Error of the residual stream over layers, as a share of it", choose: types.length > 6, x: {label: "layer", name: "layer"}, y: {label: "relative error", log: true},
+    if (types.some(x => x.layers.length)) content.push(plot({title: "Error of the residual stream over layers, as a share of it", choose: types.length > 6, x: {label: "layer", name: "layer", whole: true}, y: {label: "relative error", log: true},
       series: types.map((x, i) => ({name: name(i), off: i >= 6, points: x.layers.map((l, j) => ({x: l.layer, y: real(l.relative_error), p: `${t(i)}/layers/${j}/relative_error`, label: "layer " + l.layer}))}))}));
     types.forEach((x, i) => {
       if (!x.tensors.length) return;
