@@ -58,10 +58,13 @@ static bool clear(double a, double b, double noise)
 }
 
 /* Whether two groups' scores may be told apart. The error of a score: those of its two values, and
- * one rounding. */
+ * one rounding. Sums of different probabilities that are equal in double precision need not be so
+ * in binary32: sigmoid(1) + sigmoid(-1) beside 2 sigmoid(0). */
 static bool groups_clear(const struct routing *g)
 {
     const size_t n = g->how.n_groups, size = n ? g->how.n_experts / n : 0;
+    const bool exact = g->how.gating == REF_GATING_SOFTMAX_CHOSEN;
+    double bests[REF_MAX_EXPERTS];
     for (size_t i = 0; i < n; i++) {
         double best = -INFINITY, second = -INFINITY;
         for (size_t e = i * size; e < (i + 1) * size; e++) {
@@ -70,12 +73,15 @@ static bool groups_clear(const struct routing *g)
             best = fmax(best, s);
         }
         g->scores[i] = size > 1 ? best + second : best;
+        bests[i] = best;
     }
     const double noise = top_of(g->noise, g->how.n_experts);
     for (size_t i = 0; n > 1 && i < n; i++)
-        for (size_t k = 0; k < i; k++)
+        for (size_t k = 0; k < i; k++) {
             if (!clear(g->scores[i], g->scores[k], 4 * noise + 2 * U32 * fabs(g->scores[i])))
                 return false;
+            if (!exact && g->scores[i] == g->scores[k] && bests[i] != bests[k]) return false;
+        }
     return true;
 }
 
