@@ -113,19 +113,26 @@ static void bind_buffers(struct backend *b, const struct dispatch *d)
         info[i] = (VkDescriptorBufferInfo){s->buffer, s->offset, s->size};
         if (!s->buffer) info[i] = (VkDescriptorBufferInfo){b->tables->buffers[0], 0, VK_WHOLE_SIZE};
     }
-    VkWriteDescriptorSet w = {.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-                              .descriptorCount = N_BINDINGS,
-                              .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                              .pBufferInfo = info};
+    VkWriteDescriptorSet w[2] = {{.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                  .descriptorCount = N_BINDINGS,
+                                  .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                  .pBufferInfo = info},
+                                 {.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                  .dstBinding = N_BINDINGS,
+                                  .descriptorCount = 1,
+                                  .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
+                                  .pTexelBufferView = &d->texels}};
+    const uint32_t n = d->texels ? 2 : 1;
     if (b->config.push) {
         b->vkCmdPushDescriptorSetKHR(b->commands, VK_PIPELINE_BIND_POINT_COMPUTE,
-                                     b->pipeline_layout, 0, 1, &w);
+                                     b->pipeline_layout, 0, n, w);
         return;
     }
-    w.dstSet = b->sets[b->batch.n_sets++];
-    b->vkUpdateDescriptorSets(b->device, 1, &w, 0, NULL);
+    const VkDescriptorSet set = b->sets[b->batch.n_sets++];
+    w[0].dstSet = w[1].dstSet = set;
+    b->vkUpdateDescriptorSets(b->device, n, w, 0, NULL);
     b->vkCmdBindDescriptorSets(b->commands, VK_PIPELINE_BIND_POINT_COMPUTE, b->pipeline_layout, 0,
-                               1, &w.dstSet, 0, NULL);
+                               1, &set, 0, NULL);
 }
 
 static void order_dispatch(struct backend *b, const struct dispatch *d)

@@ -38,11 +38,17 @@ static enum status need(bool there, const struct vk_caps *caps, const char *what
     return there ? ST_OK : fail(e, ST_NO_DEVICE, "%s has no %s", caps->props.deviceName, what);
 }
 
+static bool reaches_segments(const struct vk_caps *caps)
+{
+    return caps->props.limits.maxTexelBufferElements >= ROWS_TEXELS;
+}
+
 static enum status take_word(struct vk_config *c, const struct vk_caps *caps, const char *w,
                              size_t n, struct err *e)
 {
     if (is(w, n, "rows") || is(w, n, "reduce")) {
         c->rows = is(w, n, "rows");
+        return need(!c->rows || reaches_segments(caps), caps, "texel buffers long enough", e);
     } else if (is(w, n, "shared")) {
         c->subgroup = false;
     } else if (is(w, n, "subgroup")) {
@@ -98,7 +104,7 @@ static bool device_memory_visible(const struct vk_caps *caps)
 enum status vk_config_make(struct vk_config *out, const struct vk_caps *caps, const char *words,
                            struct err *e)
 {
-    *out = (struct vk_config){.rows = caps->cpu,
+    *out = (struct vk_config){.rows = caps->cpu && reaches_segments(caps),
                               .subgroup = caps->subgroup_arithmetic,
                               .narrow = !caps->cpu && caps->storage8 && caps->storage16,
                               .push = caps->push_descriptors,

@@ -37,15 +37,28 @@ static bool choose_type(const struct backend *b, enum memory_kind kind, uint32_t
     return false;
 }
 
+/* What product_rows reads weights through. A buffer that is too long for it holds no weights: an
+ * import is cut into segments that are not. */
+static enum status make_texels(struct backend *b, struct dbuf *buf, uint32_t i, uint64_t bytes,
+                               struct err *e)
+{
+    VkBufferViewCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+                                   .buffer = buf->buffers[i],
+                                   .format = VK_FORMAT_R32G32B32A32_UINT,
+                                   .range = bytes / 16 * 16};
+    if (info.range / 16 > b->caps.props.limits.maxTexelBufferElements) return ST_OK;
+    return VK(b, e, vkCreateBufferView(b->device, &info, NULL, &buf->texels[i]));
+}
+
 static enum status make_segment(struct backend *b, enum memory_kind kind, struct dbuf *buf,
                                 uint32_t i, struct err *e)
 {
     uint64_t bytes = (segment_bytes(&buf->segments, i) + 3) / 4 * 4 + 2 * WINDOW_SLACK;
-    VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-                               .size = bytes,
-                               .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
-                                        VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                                        VK_BUFFER_USAGE_TRANSFER_DST_BIT};
+    VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .size = bytes,
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT};
     enum status st = VK(b, e, vkCreateBuffer(b->device, &info, NULL, &buf->buffers[i]));
     if (st) return st;
     VkMemoryRequirements need;
@@ -60,6 +73,7 @@ static enum status make_segment(struct backend *b, enum memory_kind kind, struct
         return st;
     }
     st = VK(b, e, vkBindBufferMemory(b->device, buf->buffers[i], buf->memory[i], 0));
+    if (!st && kind == MEMORY_DEVICE && b->config.rows) st = make_texels(b, buf, i, bytes, e);
     bool visible = b->caps.memory.memoryTypes[alloc.memoryTypeIndex].propertyFlags &
                    VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
     if (!st && visible && (kind != MEMORY_DEVICE || b->config.direct))
@@ -78,9 +92,10 @@ static enum status make_segments(struct backend *b, enum memory_kind kind, const
                              .n_segments = n,
                              .buffers = alloc_array(n, sizeof *buf->buffers),
                              .memory = alloc_array(n, sizeof *buf->memory),
+                             .texels = alloc_array(n, sizeof *buf->texels),
                              .mapped = alloc_array(n, sizeof *buf->mapped)};
     }
-    if (!buf || !buf->buffers || !buf->memory || !buf->mapped)
+    if (!buf || !buf->buffers || !buf->memory || !buf->texels || !buf->mapped)
         st = fail(e, ST_NOMEM, "out of memory for a buffer's description");
     for (uint32_t i = 0; i < n && !st; i++) st = make_segment(b, kind, buf, i, e);
     if (st)
@@ -104,11 +119,13 @@ void vk_buffer_free(struct backend *b, struct dbuf *buf)
 {
     if (!buf) return;
     for (uint32_t i = 0; i < buf->n_segments && !b->hung; i++) {
+        if (buf->texels) b->vkDestroyBufferView(b->device, buf->texels[i], NULL);
         if (buf->buffers) b->vkDestroyBuffer(b->device, buf->buffers[i], NULL);
         if (buf->memory) b->vkFreeMemory(b->device, buf->memory[i], NULL);
     }
     free(buf->buffers);
     free(buf->memory);
+    free(buf->texels);
     free(buf->mapped);
     free(buf);
 }

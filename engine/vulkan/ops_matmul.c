@@ -35,23 +35,33 @@ enum status vk_op_get_rows(struct backend *b, const struct op_get_rows *a, struc
 
 enum { UNIT = 256 }; /* elements of a row that one dispatch of product_rows adds */
 
-/* product_rows, unit after unit. */
-static enum status dispatch_rows(struct backend *b, const char *op, struct dispatch *d,
-                                 struct err *e)
+/* product_rows: some columns at a time, unit after unit. */
+static enum status dispatch_rows(struct backend *b, const char *op, struct dispatch d,
+                                 const struct weight *w, const struct window *win, struct err *e)
 {
-    const uint32_t n_cols = d->params.n_cols, cols = n_cols > 4 ? 8 : n_cols > 1 ? 4 : 1;
+    const uint32_t n_cols = d.params.n_cols, cols = n_cols > 4 ? 8 : n_cols > 1 ? 4 : 1;
+    const uint64_t row = type_bytes(type_by_id(d.type), w->n_in);
     enum status st = ST_OK;
-    d->kernel = KERNEL_product_rows;
-    d->spec[0] = d->params.n_rows >= 1024 ? 256 : d->params.n_rows > 64 ? 128 : 32;
-    d->spec[1] = cols;
-    d->groups = vk_div_up(d->params.n_rows, d->spec[0]) * vk_div_up(n_cols, cols);
-    const struct type_spec *t = type_by_id(d->type);
-    const uint64_t row = type_bytes(t, d->params.n_in);
-    d->spec[2] = d->params.base[0] % 16 == 0 && row % 16 == 0;
-    for (uint32_t k = 0; !st && k < d->params.n_in; k += UNIT) {
-        d->params.k0 = k;
-        d->spec[3] = d->params.n_in - k >= UNIT;
-        st = vk_dispatch(b, op, d, e);
+    d.kernel = KERNEL_product_rows;
+    d.texels = w->at.buf->texels[win->segment];
+    d.params.base[0] += (uint32_t)win->offset;
+    if (!d.texels)
+        return fail(e, ST_UNSUPPORTED, "weights in a buffer of %llu bytes: %s reads %u texels",
+                    (unsigned long long)w->at.buf->segments.bytes, b->caps.props.deviceName,
+                    b->caps.props.limits.maxTexelBufferElements);
+    d.spec[0] = d.params.n_rows >= 1024 ? 256 : d.params.n_rows > 64 ? 128 : 32;
+    d.spec[1] = cols;
+    d.spec[2] = d.params.base[0] % 16 == 0 && row % 16 == 0;
+    d.groups = vk_div_up(d.params.n_rows, d.spec[0]);
+    for (uint32_t col = 0; !st && col < n_cols; col += cols) {
+        d.params.n_cols = n_cols - col < cols ? n_cols - col : cols;
+        for (uint32_t k = 0; !st && k < w->n_in; k += UNIT) {
+            d.params.k0 = k;
+            d.spec[3] = w->n_in - k >= UNIT;
+            st = vk_dispatch(b, op, &d, e);
+        }
+        d.params.base[1] += cols * w->n_in;
+        d.params.base[3] += cols * w->n_out;
     }
     return st;
 }
@@ -97,7 +107,7 @@ static enum status product_columns(struct backend *b, const char *op, const stru
     for (uint32_t row = 0; !st && row < w->n_out; row += win.n_rows) {
         st = bind_window(b, &d, w, row, &win, e);
         if (!st)
-            st = b->config.rows ? dispatch_rows(b, op, &d, e)
+            st = b->config.rows ? dispatch_rows(b, op, d, w, &win, e)
                                 : dispatch_gpu(b, op, &d, any_columns, e);
     }
     return st;

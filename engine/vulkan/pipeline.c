@@ -34,17 +34,18 @@ static void find_shaders(struct backend *b)
 
 static enum status make_layouts(struct backend *b, struct err *e)
 {
-    VkDescriptorSetLayoutBinding slots[N_BINDINGS];
-    for (uint32_t i = 0; i < N_BINDINGS; i++)
-        slots[i] =
-            (VkDescriptorSetLayoutBinding){.binding = i,
-                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                           .descriptorCount = 1,
-                                           .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+    VkDescriptorSetLayoutBinding slots[N_BINDINGS + 1];
+    for (uint32_t i = 0; i <= N_BINDINGS; i++)
+        slots[i] = (VkDescriptorSetLayoutBinding){
+            .binding = i,
+            .descriptorType = i < N_BINDINGS ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+                                             : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
+            .descriptorCount = 1,
+            .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
     VkDescriptorSetLayoutCreateInfo set = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
         .flags = b->config.push ? VK_DESCRIPTOR_SET_LAYOUT_CREATE_PUSH_DESCRIPTOR_BIT_KHR : 0,
-        .bindingCount = N_BINDINGS,
+        .bindingCount = N_BINDINGS + 1,
         .pBindings = slots};
     enum status st = VK(b, e, vkCreateDescriptorSetLayout(b->device, &set, NULL, &b->set_layout));
     if (st) return st;
@@ -60,11 +61,12 @@ static enum status make_layouts(struct backend *b, struct err *e)
 /* Without push descriptors: a set for each dispatch of a batch, written anew every time. */
 static enum status make_sets(struct backend *b, struct err *e)
 {
-    VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, MAX_SETS * N_BINDINGS};
+    VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, MAX_SETS * N_BINDINGS},
+                                    {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, MAX_SETS}};
     VkDescriptorPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                        .maxSets = MAX_SETS,
-                                       .poolSizeCount = 1,
-                                       .pPoolSizes = &size};
+                                       .poolSizeCount = 2,
+                                       .pPoolSizes = sizes};
     b->sets = alloc_array(MAX_SETS, sizeof *b->sets);
     VkDescriptorSetLayout *layouts = alloc_array(MAX_SETS, sizeof *layouts);
     enum status st = ST_OK;

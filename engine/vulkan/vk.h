@@ -24,7 +24,8 @@
 #define VK_DEVICE_FUNCTIONS(X)                                                                     \
     X(vkDestroyDevice) X(vkGetDeviceQueue) X(vkCreateBuffer) X(vkDestroyBuffer)                    \
     X(vkGetBufferMemoryRequirements) X(vkAllocateMemory) X(vkFreeMemory) X(vkBindBufferMemory)     \
-    X(vkMapMemory) X(vkCreateCommandPool) X(vkDestroyCommandPool) X(vkAllocateCommandBuffers)      \
+    X(vkMapMemory) X(vkCreateBufferView) X(vkDestroyBufferView) X(vkCreateCommandPool)             \
+    X(vkDestroyCommandPool) X(vkAllocateCommandBuffers)                                            \
     X(vkBeginCommandBuffer) X(vkEndCommandBuffer) X(vkResetCommandBuffer) X(vkCreateFence)         \
     X(vkDestroyFence) X(vkResetFences) X(vkWaitForFences) X(vkQueueSubmit) X(vkDeviceWaitIdle)     \
     X(vkCmdPipelineBarrier) X(vkCmdCopyBuffer) X(vkCmdBindPipeline) X(vkCmdPushConstants)          \
@@ -123,6 +124,7 @@ struct dispatch {
     enum tensor_type type;  /* TYPE_F32 for kernels compiled once */
     uint32_t spec[N_SPECS]; /* spec[0]: workgroup size; the rest as the kernel says */
     struct binding bind[N_BINDINGS];
+    VkBufferView texels; /* binding N_BINDINGS, or none: the buffer of bind[0] by 16 bytes */
     struct params params;
     uint64_t groups;
 };
@@ -151,8 +153,9 @@ struct dbuf {
     uint32_t n_segments;
     VkBuffer *buffers;
     VkDeviceMemory *memory;
-    void **mapped;     /* NULL entries: not visible to the host */
-    struct dbuf *next; /* in the list of released ones */
+    VkBufferView *texels; /* of whole segments, by 16 bytes; none where no kernel reads them so */
+    void **mapped;        /* NULL entries: not visible to the host */
+    struct dbuf *next;    /* in the list of released ones */
 };
 
 struct access {
@@ -212,6 +215,8 @@ const char *vk_result_name(VkResult r);
 extern const struct backend_ops vulkan_backend;
 
 /* config.c */
+/* Texels that a buffer view must reach for the products of processors: a segment of an import. */
+#define ROWS_TEXELS ((UINT64_C(1) << 26) + (UINT64_C(1) << 20))
 enum status vk_config_make(struct vk_config *out, const struct vk_caps *caps, const char *words,
                            struct err *e);
 

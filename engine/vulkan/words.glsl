@@ -45,7 +45,9 @@ layout(set = 0, binding = 5) readonly buffer Tables { uint table_codes[]; };
 /* Ways to read: as words of the block in registers, at constant places (IN_REGISTERS); through
  * 8- and 16-bit storage (NARROW); as words of memory. */
 #ifdef IN_REGISTERS
-layout(set = 0, binding = 0) readonly buffer WeightQuads { uvec4 weight_quads[]; };
+/* The whole buffer that holds the weights. llvmpipe fetches texels of eight lanes by eight loads and
+ * a transposition; of a storage buffer it reads word by word, with a branch for each. */
+layout(set = 0, binding = 9) uniform usamplerBuffer weight_texels;
 
 #define UNIT_ELEMS 256u
 #define UNIT_BYTES (UNIT_ELEMS / BLOCK_ELEMS * BLOCK_BYTES)
@@ -60,7 +62,7 @@ void load_unit(uint a, uint last, bool aligned)
     const bool exact = aligned && UNIT_BYTES % 16u == 0u;
     [[unroll]] for (uint i = 0u; i < UNIT_QUADS; i++) {
         if (exact && i == UNIT_QUADS - 1u) break;
-        const uvec4 q = weight_quads[min((a >> 4) + i, last)];
+        const uvec4 q = texelFetch(weight_texels, int(min((a >> 4) + i, last)));
         [[unroll]] for (uint j = 0u; j < 4u; j++) unit_words[4u * i + j] = q[j];
     }
     if (exact) return;
