@@ -24,6 +24,7 @@ layout(push_constant) uniform Params {
 #define FLAG_NEOX 2u
 #define FLAG_SINKS 4u
 #define FLAG_LAST 8u
+#define FLAG_PER_SLOT 16u
 
 #define INFINITY uintBitsToFloat(0x7f800000u)
 #define NOT_A_NUMBER uintBitsToFloat(0x7fc00000u)

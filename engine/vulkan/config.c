@@ -13,9 +13,10 @@
  *   sg8 sg16 sg32 sg64       required subgroup size
  *   each                     one submission per operation
  *   timeout=N                milliseconds that a submission may take
+ *   range=N                  bytes that may be bound at once, if the device binds more
  * A word that the device cannot follow is ST_NO_DEVICE: that variant does not exist there. */
 static const char known[] = "rows reduce subgroup shared narrow words push sets direct staging "
-                            "sg8 sg16 sg32 sg64 each timeout=MS";
+                            "sg8 sg16 sg32 sg64 each timeout=MS range=BYTES";
 
 static bool is(const char *word, size_t len, const char *name)
 {
@@ -76,6 +77,12 @@ static enum status take_word(struct vk_config *c, const struct vk_caps *caps, co
         char *end;
         c->timeout_ms = (uint32_t)strtoul(w + 8, &end, 10);
         if (end != w + n) return fail(e, ST_USAGE, "%.*s: timeout takes milliseconds", (int)n, w);
+    } else if (n > 6 && n < 16 && strncmp(w, "range=", 6) == 0) {
+        char *end;
+        const unsigned long bytes = strtoul(w + 6, &end, 10);
+        if (end != w + n || bytes < 4096)
+            return fail(e, ST_USAGE, "%.*s: range takes bytes, 4096 or more", (int)n, w);
+        if (bytes < c->range) c->range = (uint32_t)bytes;
     } else {
         return fail(e, ST_USAGE, "unknown variant word \"%.*s\"; known: %s", (int)n, w, known);
     }
@@ -109,6 +116,7 @@ enum status vk_config_make(struct vk_config *out, const struct vk_caps *caps, co
                               .narrow = !caps->cpu && caps->storage8 && caps->storage16,
                               .push = caps->push_descriptors,
                               .direct = device_memory_visible(caps),
+                              .range = caps->props.limits.maxStorageBufferRange,
                               .timeout_ms = caps->cpu ? 600000 : 60000};
     for (const char *w = words ? words : ""; *w;) {
         size_t n = strcspn(w, ",");

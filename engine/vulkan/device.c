@@ -242,9 +242,6 @@ static void vk_stats(struct backend *b, struct backend_stats *out)
     memcpy(out->variant, b->variant, sizeof out->variant);
 }
 
-/* Not supported yet. */
-#define vk_op_matmul_id NULL
-
 const struct backend_ops vulkan_backend = {
     .name = "vulkan",
     .open = vk_open,

@@ -16,12 +16,13 @@
 shared float tile_w[TILE * STRIDE];
 shared float tile_x[TILE * STRIDE];
 
-void load_tiles(uint first, uint col0, uint k)
+void load_tiles(uint first, uint tile, uint k)
 {
     const uint t = gl_LocalInvocationID.x, i = t / 4u, g = t % 4u, at = i * STRIDE + 8u * g;
     float w[8];
-    row_values8(base[0] + min(first + i, n_rows - 1u) * ROW_BYTES, k / 8u + g, w);
-    const uint col = min(col0 + i, n_cols - 1u);
+    const uint row = min(window_row(tile, TILE, first + i), n_rows - 1u);
+    row_values8(base[0] + row * ROW_BYTES, k / 8u + g, w);
+    const uint col = input_of(tile, TILE, i);
     const vec4 lo = load_x(col, k + 8u * g), hi = load_x(col, k + 8u * g + 4u);
     [[unroll]] for (uint j = 0u; j < 8u; j++) {
         tile_w[at + j] = w[j];
@@ -31,15 +32,15 @@ void load_tiles(uint first, uint col0, uint k)
 
 void main()
 {
-    const uint tiles = (n_rows + TILE - 1u) / TILE;
-    const uint first = group_index() % tiles * TILE, col0 = group_index() / tiles * TILE;
-    if (col0 >= n_cols) return;
+    const uint strips = (MATRIX_ROWS + TILE - 1u) / TILE;
+    const uint first = group_index() % strips * TILE, tile = group_index() / strips;
+    if (is_idle(tile, TILE, first, TILE)) return;
     const uint ty = gl_LocalInvocationID.x / 16u, tx = gl_LocalInvocationID.x % 16u;
     float acc[4][4];
     [[unroll]] for (uint r = 0u; r < 4u; r++)
         [[unroll]] for (uint c = 0u; c < 4u; c++) acc[r][c] = 0.0;
     for (uint k = 0u; k < n_in; k += DEPTH) {
-        load_tiles(first, col0, k);
+        load_tiles(first, tile, k);
         barrier();
         for (uint d = 0u; d < DEPTH; d++) {
             vec4 w, y;
@@ -55,7 +56,8 @@ void main()
     }
     [[unroll]] for (uint r = 0u; r < 4u; r++)
         [[unroll]] for (uint c = 0u; c < 4u; c++) {
-            const uint row = first + ty + 16u * r, col = col0 + tx + 16u * c;
-            if (row < n_rows && col < n_cols) store(row, col, acc[r][c]);
+            const uint row = window_row(tile, TILE, first + ty + 16u * r);
+            const uint col = column_of(tile, TILE, tx + 16u * c);
+            if (row < n_rows && col != NONE) store(row, col, acc[r][c]);
         }
 }

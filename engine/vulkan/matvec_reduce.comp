@@ -21,18 +21,20 @@
 
 void main()
 {
-    const uint tiles = (n_rows + ROWS - 1u) / ROWS;
-    const uint first = group_index() % tiles * ROWS, col0 = group_index() / tiles * COLS;
-    if (col0 >= n_cols) return;
+    const uint strips = (MATRIX_ROWS + ROWS - 1u) / ROWS;
+    const uint first = group_index() % strips * ROWS, tile = group_index() / strips;
+    if (is_idle(tile, COLS, first, ROWS)) return;
+    uint rows[ROWS];
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) rows[r] = window_row(tile, COLS, first + r);
     float acc[ROWS][COLS];
     [[unroll]] for (uint r = 0u; r < ROWS; r++)
         [[unroll]] for (uint c = 0u; c < COLS; c++) acc[r][c] = 0.0;
     for (uint g = gl_LocalInvocationID.x; g < (n_in + 7u) / 8u; g += gl_WorkGroupSize.x) {
         float w[ROWS][8];
         [[unroll]] for (uint r = 0u; r < ROWS; r++)
-            row_values8(base[0] + min(first + r, n_rows - 1u) * ROW_BYTES, g, w[r]);
+            row_values8(base[0] + min(rows[r], n_rows - 1u) * ROW_BYTES, g, w[r]);
         [[unroll]] for (uint c = 0u; c < COLS; c++) {
-            const uint col = min(col0 + c, n_cols - 1u);
+            const uint col = input_of(tile, COLS, c);
             const vec4 lo = load_x(col, 8u * g), hi = load_x(col, 8u * g + 4u);
             [[unroll]] for (uint r = 0u; r < ROWS; r++)
                 [[unroll]] for (uint j = 0u; j < 4u; j++) {
@@ -44,7 +46,8 @@ void main()
     [[unroll]] for (uint r = 0u; r < ROWS; r++)
         [[unroll]] for (uint c = 0u; c < COLS; c++) {
             const float y = reduce_add(acc[r][c]);
-            if (gl_LocalInvocationID.x == 0u && first + r < n_rows && col0 + c < n_cols)
-                store(first + r, col0 + c, y);
+            const uint col = column_of(tile, COLS, c);
+            if (gl_LocalInvocationID.x == 0u && rows[r] < n_rows && col != NONE)
+                store(rows[r], col, y);
         }
 }

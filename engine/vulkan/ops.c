@@ -10,9 +10,9 @@ enum status vk_bind(struct backend *b, struct dispatch *d, uint32_t slot, struct
     if (at.buf->n_segments != 1 || at.off + bytes > at.buf->segments.bytes)
         return fail(e, ST_RANGE, "%llu bytes at %zu of a buffer of %llu", (unsigned long long)bytes,
                     at.off, (unsigned long long)at.buf->segments.bytes);
-    if (size > l->maxStorageBufferRange)
+    if (size > b->config.range)
         return fail(e, ST_UNSUPPORTED, "%llu bytes in one piece: %s binds at most %u",
-                    (unsigned long long)size, b->caps.props.deviceName, l->maxStorageBufferRange);
+                    (unsigned long long)size, b->caps.props.deviceName, b->config.range);
     d->bind[slot] = (struct binding){at.buf->buffers[0], offset, size ? size : 4, write};
     d->params.base[slot] = (uint32_t)(at.off - offset) / 4;
     return ST_OK;
@@ -27,7 +27,7 @@ enum status vk_bind_window(struct backend *b, struct dispatch *d, uint32_t slot,
                                   .at = r->at.off,
                                   .row_bytes = r->row_bytes,
                                   .n_rows = r->n_rows,
-                                  .limit = l->maxStorageBufferRange,
+                                  .limit = b->config.range,
                                   .align = l->minStorageBufferOffsetAlignment};
     *out = (struct window){0};
     if (p.at + p.row_bytes * p.n_rows > p.segments.bytes)
@@ -57,7 +57,7 @@ static uint32_t reducing_size(uint32_t n)
 
 uint32_t vk_rows_per_dispatch(const struct backend *b, uint64_t n)
 {
-    uint64_t most = (b->caps.props.limits.maxStorageBufferRange - 512) / 4 / (n ? n : 1);
+    uint64_t most = (b->config.range - 512) / 4 / (n ? n : 1);
     return most == 0 ? 1 : most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
 }
 

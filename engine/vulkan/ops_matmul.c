@@ -33,7 +33,14 @@ enum status vk_op_get_rows(struct backend *b, const struct op_get_rows *a, struc
     return st;
 }
 
+/* A product of rows and tiles of columns: which rows are bound, how many columns a tile has. */
+struct tiling {
+    uint32_t n_rows; /* of a matrix; of the window, if there is one matrix */
+    uint32_t width, n_tiles;
+};
+
 enum { UNIT = 256 }; /* elements of a row that one dispatch of product_rows adds */
+enum { TILE = 64 };  /* columns, and rows, of a workgroup of matmul_tiled.comp */
 
 /* product_rows: some columns at a time, unit after unit. */
 static enum status dispatch_rows(struct backend *b, const char *op, struct dispatch d,
@@ -68,22 +75,20 @@ static enum status dispatch_rows(struct backend *b, const char *op, struct dispa
 
 /* The kernels for GPUs. */
 static enum status dispatch_gpu(struct backend *b, const char *op, struct dispatch *d,
-                                bool any_columns, struct err *e)
+                                const struct tiling *t, struct err *e)
 {
-    const struct params *p = &d->params;
-    const uint32_t cols = p->n_cols > 4 ? 8 : p->n_cols > 2 ? 4 : p->n_cols;
-    d->spec[2] = p->base[1] % 4 == 0 && p->n_in % 4 == 0;
-    if (any_columns) {
+    d->spec[2] = d->params.base[1] % 4 == 0 && d->params.n_in % 4 == 0;
+    if (t->width == TILE) {
         d->kernel = KERNEL_matmul_tiled;
         d->spec[0] = 256;
-        d->groups = vk_div_up(p->n_rows, 64) * vk_div_up(p->n_cols, 64);
+        d->groups = vk_div_up(t->n_rows, TILE) * t->n_tiles;
     } else {
         d->kernel = !b->config.subgroup ? KERNEL_matvec_shared
                     : b->config.narrow  ? KERNEL_matvec_subgroup_narrow
                                         : KERNEL_matvec_subgroup;
         d->spec[0] = LOCAL_SIZE;
-        d->spec[1] = cols;
-        d->groups = vk_div_up(p->n_rows, 2) * vk_div_up(p->n_cols, cols);
+        d->spec[1] = t->width;
+        d->groups = vk_div_up(t->n_rows, 2) * t->n_tiles;
     }
     return vk_dispatch(b, op, d, e);
 }
@@ -98,17 +103,21 @@ static enum status product_columns(struct backend *b, const char *op, const stru
                                     .n_out = w->n_out,
                                     .n_cols = n_cols,
                                     .flags = a->bias.buf ? FLAG_BIAS : 0}};
-    struct view x = {a->x.buf, a->x.off + (size_t)col0 * w->n_in * 4};
-    struct view out = {a->out.buf, a->out.off + (size_t)col0 * w->n_out * 4};
+    struct tiling t = {.width = n_cols > 4 ? 8 : n_cols > 2 ? 4 : n_cols};
+    if (any_columns) t.width = TILE;
+    t.n_tiles = (uint32_t)vk_div_up(n_cols, t.width);
+    struct view x = vk_advance(a->x, (uint64_t)col0 * w->n_in);
+    struct view out = vk_advance(a->out, (uint64_t)col0 * w->n_out);
     enum status st = vk_bind(b, &d, 1, x, (uint64_t)n_cols * w->n_in * 4, false, e);
     if (!st && a->bias.buf) st = vk_bind(b, &d, 2, a->bias, (uint64_t)w->n_out * 4, false, e);
     if (!st) st = vk_bind(b, &d, 3, out, (uint64_t)n_cols * w->n_out * 4, true, e);
     struct window win = {0};
     for (uint32_t row = 0; !st && row < w->n_out; row += win.n_rows) {
         st = bind_window(b, &d, w, row, &win, e);
+        t.n_rows = win.n_rows;
         if (!st)
             st = b->config.rows ? dispatch_rows(b, op, d, w, &win, e)
-                                : dispatch_gpu(b, op, &d, any_columns, e);
+                                : dispatch_gpu(b, op, &d, &t, e);
     }
     return st;
 }
@@ -136,4 +145,91 @@ enum status vk_op_matvec(struct backend *b, const struct op_matmul *a, struct er
 enum status vk_op_matmul(struct backend *b, const struct op_matmul *a, struct err *e)
 {
     return product(b, "matmul", a, true, e);
+}
+
+/* ---- by experts ------------------------------------------------------------------------------ */
+
+/* Tiles as wide as experts have columns on average; there are no more than that many full ones, and
+ * one more of each expert. */
+static struct tiling tile_experts(const struct op_matmul_id *a, uint32_t n_pairs)
+{
+    const uint32_t each = n_pairs / a->n_experts;
+    struct tiling t = {.n_rows = a->w.n_out, .width = each > 4 ? 8 : each > 1 ? 4 : 1};
+    if (each >= TILE / 4) t.width = TILE;
+    t.n_tiles = t.width == 1
+                    ? n_pairs
+                    : n_pairs / t.width + (a->n_experts < n_pairs ? a->n_experts : n_pairs);
+    return t;
+}
+
+/* Lists the tiles in memory of the backend. */
+static enum status list_tiles(struct backend *b, const char *op, struct view ids, uint32_t n_pairs,
+                              uint32_t n_experts, const struct tiling *t, struct view *out,
+                              struct err *e)
+{
+    const uint64_t bytes = (uint64_t)t->n_tiles * (t->width + 1) * 4;
+    struct dispatch d = {
+        .kernel = KERNEL_expert_tiles,
+        .spec = {n_experts > LOCAL_SIZE ? 256 : LOCAL_SIZE},
+        .params = {.n_cols = n_pairs, .n_experts = n_experts, .extra = {t->n_tiles, t->width}},
+        .groups = 1};
+    enum status st = vk_scratch(b, bytes, out, e);
+    if (!st) st = vk_bind(b, &d, 0, ids, (uint64_t)n_pairs * 4, false, e);
+    if (!st) st = vk_bind(b, &d, 1, *out, bytes, true, e);
+    return st ? st : vk_dispatch(b, op, &d, e);
+}
+
+/* The operation on n tokens from token t0 on, which fit their bindings. */
+static enum status product_by_expert(struct backend *b, const char *op,
+                                     const struct op_matmul_id *a, uint32_t t0, uint32_t n,
+                                     struct err *e)
+{
+    const struct weight *w = &a->w;
+    const uint32_t n_pairs = n * a->n_used, n_x = a->x_per_slot ? a->n_used : 1;
+    const uint64_t n_rows = (uint64_t)w->n_out * a->n_experts, pair0 = (uint64_t)t0 * a->n_used;
+    const struct tiling t = tile_experts(a, n_pairs);
+    struct dispatch d = {
+        .type = w->type,
+        .spec = {[4] = true},
+        .params = {.n_in = w->n_in,
+                   .n_out = w->n_out,
+                   .n_cols = n_pairs,
+                   .n_used = a->n_used,
+                   .flags = (a->bias.buf ? FLAG_BIAS : 0) | (a->x_per_slot ? FLAG_PER_SLOT : 0),
+                   .extra = {t.n_tiles}}};
+    struct weight all = *w;
+    all.n_out = (uint32_t)n_rows;
+    if (n_rows > UINT32_MAX)
+        return fail(e, ST_UNSUPPORTED, "%u experts of %u rows", a->n_experts, w->n_out);
+    struct view tiles;
+    enum status st =
+        list_tiles(b, op, vk_advance(a->ids, pair0), n_pairs, a->n_experts, &t, &tiles, e);
+    if (!st)
+        st = vk_bind(b, &d, 1, vk_advance(a->x, (uint64_t)t0 * n_x * w->n_in),
+                     (uint64_t)n * n_x * w->n_in * 4, false, e);
+    if (!st && a->bias.buf) st = vk_bind(b, &d, 2, a->bias, n_rows * 4, false, e);
+    if (!st)
+        st = vk_bind(b, &d, 3, vk_advance(a->out, pair0 * w->n_out),
+                     (uint64_t)n_pairs * w->n_out * 4, true, e);
+    if (!st) st = vk_bind(b, &d, 4, tiles, (uint64_t)t.n_tiles * (t.width + 1) * 4, false, e);
+    struct window win = {0};
+    for (uint32_t row = 0; !st && row < all.n_out; row += win.n_rows) {
+        st = bind_window(b, &d, &all, row, &win, e);
+        if (!st) st = dispatch_gpu(b, op, &d, &t, e);
+    }
+    return st;
+}
+
+enum status vk_op_matmul_id(struct backend *b, const struct op_matmul_id *a, struct err *e)
+{
+    char op[48];
+    snprintf(op, sizeof op, "matmul_id %s", type_by_id(a->w.type)->name);
+    const uint64_t longer = a->w.n_in > a->w.n_out ? a->w.n_in : a->w.n_out;
+    const uint32_t most = vk_rows_per_dispatch(b, longer * a->n_used);
+    enum status st = ST_OK;
+    for (uint32_t t = 0, n; !st && t < a->n_tokens; t += n) {
+        n = a->n_tokens - t < most ? a->n_tokens - t : most;
+        st = product_by_expert(b, op, a, t, n, e);
+    }
+    return st;
 }

@@ -102,7 +102,7 @@ struct params {
 _Static_assert(sizeof(struct params) <= 128,
                "push constants of 128 bytes are all that is promised");
 
-enum { FLAG_BIAS = 1, FLAG_NEOX = 2, FLAG_SINKS = 4, FLAG_LAST = 8 };
+enum { FLAG_BIAS = 1, FLAG_NEOX = 2, FLAG_SINKS = 4, FLAG_LAST = 8, FLAG_PER_SLOT = 16 };
 
 /* Compiled shaders, made at build time; sorted by name ("matvec_rows.q4_k", "rope"). */
 struct shader {
@@ -140,6 +140,7 @@ struct vk_config {
     bool direct;         /* write imports into mapped device memory, or through the staging ring */
     bool each;           /* one submission per operation: failures name it */
     uint32_t force_size; /* subgroup size, 0 = the driver's choice */
+    uint32_t range;      /* the longest binding, in bytes */
     uint32_t timeout_ms;
 };
 
