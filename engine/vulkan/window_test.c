@@ -42,6 +42,31 @@ static uint32_t walk(const struct window_plan *p)
     return n;
 }
 
+/* A cache's keys and values of different widths, bound together as attention binds them: as many cells
+ * as fit both. */
+static uint32_t walk_cells(uint64_t k_bytes, uint64_t v_bytes, uint32_t n_cells, uint64_t limit)
+{
+    struct window_plan k = {.row_bytes = k_bytes, .n_rows = n_cells, .limit = limit, .align = 16};
+    struct window_plan v = {.row_bytes = v_bytes, .n_rows = n_cells, .limit = limit, .align = 256};
+    struct window kw, vw;
+    uint32_t n = 0;
+    k.segments.bytes = k_bytes * n_cells;
+    v.segments.bytes = v_bytes * n_cells;
+    for (uint32_t cell = 0, cells; cell < n_cells; cell += cells, n++) {
+        if (!window_at(&k, cell, &kw) || !window_at(&v, cell, &vw)) {
+            check(false, "no window of cells", &k, cell);
+            return n;
+        }
+        cells = kw.n_rows < vw.n_rows ? kw.n_rows : vw.n_rows;
+        check(kw.offset + kw.residual == k_bytes * cell, "keys of another cell", &k, cell);
+        check(vw.offset + vw.residual == v_bytes * cell, "values of another cell", &v, cell);
+        check(kw.residual + cells * k_bytes <= kw.size, "keys cut", &k, cell);
+        check(vw.residual + cells * v_bytes <= vw.size, "values cut", &v, cell);
+        check(kw.size <= limit && vw.size <= limit, "cells longer than the limit", &k, cell);
+    }
+    return n;
+}
+
 int main(void)
 {
     const uint64_t gib = UINT64_C(1) << 30, mib = UINT64_C(1) << 20;
@@ -66,6 +91,14 @@ int main(void)
                         n_windows += walk(&p);
                         n_plans++;
                     }
+    const uint64_t cell_bytes[] = {18, 34, 576, 1152, 2304, 8192, 69632};
+    for (int k = 0; k < 7; k++)
+        for (int v = 0; v < 7; v++)
+            for (int l = 0; l < 3; l++) {
+                uint32_t n_cells = (uint32_t)(9 * gib / cell_bytes[k > v ? k : v]);
+                uint32_t n = walk_cells(cell_bytes[k], cell_bytes[v], n_cells, limits[l]);
+                check(n > 1, "one window holds too much", &(struct window_plan){0}, 0);
+            }
     struct window w;
     struct window_plan wide = {.segments = {.bytes = gib},
                                .row_bytes = 200 * mib,
