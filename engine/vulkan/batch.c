@@ -113,15 +113,16 @@ static void bind_buffers(struct backend *b, const struct dispatch *d)
         info[i] = (VkDescriptorBufferInfo){s->buffer, s->offset, s->size};
         if (!s->buffer) info[i] = (VkDescriptorBufferInfo){b->tables->buffers[0], 0, VK_WHOLE_SIZE};
     }
+    const VkBufferView texels[N_TEXELS] = {d->texels, b->tables->texels[0]};
     VkWriteDescriptorSet w[2] = {{.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                   .descriptorCount = N_BINDINGS,
                                   .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                   .pBufferInfo = info},
                                  {.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                   .dstBinding = N_BINDINGS,
-                                  .descriptorCount = 1,
+                                  .descriptorCount = N_TEXELS,
                                   .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
-                                  .pTexelBufferView = &d->texels}};
+                                  .pTexelBufferView = texels}};
     const uint32_t n = d->texels ? 2 : 1;
     if (b->config.push) {
         b->vkCmdPushDescriptorSetKHR(b->commands, VK_PIPELINE_BIND_POINT_COMPUTE,

@@ -8,7 +8,7 @@
 #define STAGING_BYTES  (UINT64_C(16) << 20)
 #define READBACK_BYTES (UINT64_C(8) << 20)
 
-/* Codes of the grids, one per word: what words.glsl calls table_codes. */
+/* Codes of the grids, one per word: what table_code of words.glsl reads. */
 static const uint32_t grid_codes[] = {
 #define CODEBOOK_IQ2XXS
 #include "spec/codebook.def"

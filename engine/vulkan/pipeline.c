@@ -40,7 +40,7 @@ static enum status make_layouts(struct backend *b, struct err *e)
             .binding = i,
             .descriptorType = i < N_BINDINGS ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
                                              : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
-            .descriptorCount = 1,
+            .descriptorCount = i < N_BINDINGS ? 1 : N_TEXELS,
             .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
     VkDescriptorSetLayoutCreateInfo set = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
@@ -62,7 +62,7 @@ static enum status make_layouts(struct backend *b, struct err *e)
 static enum status make_sets(struct backend *b, struct err *e)
 {
     VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, MAX_SETS * N_BINDINGS},
-                                    {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, MAX_SETS}};
+                                    {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, MAX_SETS * N_TEXELS}};
     VkDescriptorPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                        .maxSets = MAX_SETS,
                                        .poolSizeCount = 2,

@@ -87,7 +87,7 @@ enum kernel {
     KERNEL_COUNT
 };
 
-enum { N_BINDINGS = 9, N_SPECS = 5, LOCAL_SIZE = 64 };
+enum { N_BINDINGS = 9, N_TEXELS = 2, N_SPECS = 5, LOCAL_SIZE = 64 };
 
 /* Push constants, as in common.glsl. */
 struct params {
@@ -124,7 +124,8 @@ struct dispatch {
     enum tensor_type type;  /* TYPE_F32 for kernels compiled once */
     uint32_t spec[N_SPECS]; /* spec[0]: workgroup size; the rest as the kernel says */
     struct binding bind[N_BINDINGS];
-    VkBufferView texels; /* binding N_BINDINGS, or none: the buffer of bind[0] by 16 bytes */
+    VkBufferView texels; /* or none: the buffer of bind[0], by 16 bytes. Binding N_BINDINGS is this
+                            and the tables. */
     struct params params;
     uint64_t groups;
 };

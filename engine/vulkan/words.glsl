@@ -33,7 +33,22 @@ layout(set = 0, binding = 0) readonly buffer WeightHalves { uint16_t weight_halv
 layout(set = 0, binding = 0) readonly buffer WeightBytes { uint8_t weight_bytes[]; };
 #endif
 /* The grids of the IQ types, one packed code per word, in the order of codebook.def. */
+#ifdef IN_REGISTERS
+/* The whole buffer that holds the weights, and the tables. llvmpipe fetches texels of eight lanes by
+ * eight loads and a transposition; of a storage buffer it reads word by word, with a branch for
+ * each. */
+layout(set = 0, binding = 9) uniform usamplerBuffer texels[2];
+
+uint table_code(uint i)
+{
+    const uvec4 t = texelFetch(texels[1], int(i >> 2));
+    const uvec2 h = (i & 2u) != 0u ? t.zw : t.xy;
+    return (i & 1u) != 0u ? h.y : h.x;
+}
+#else
 layout(set = 0, binding = 5) readonly buffer Tables { uint table_codes[]; };
+uint table_code(uint i) { return table_codes[i]; }
+#endif
 
 #define GRID_IQ2XXS 0u
 #define GRID_IQ2XS 256u
@@ -45,10 +60,6 @@ layout(set = 0, binding = 5) readonly buffer Tables { uint table_codes[]; };
 /* Ways to read: as words of the block in registers, at constant places (IN_REGISTERS); through
  * 8- and 16-bit storage (NARROW); as words of memory. */
 #ifdef IN_REGISTERS
-/* The whole buffer that holds the weights. llvmpipe fetches texels of eight lanes by eight loads and
- * a transposition; of a storage buffer it reads word by word, with a branch for each. */
-layout(set = 0, binding = 9) uniform usamplerBuffer weight_texels;
-
 #define UNIT_ELEMS 256u
 #define UNIT_BYTES (UNIT_ELEMS / BLOCK_ELEMS * BLOCK_BYTES)
 #define UNIT_QUADS ((UNIT_BYTES + 30u) / 16u) /* wherever it begins */
@@ -62,7 +73,7 @@ void load_unit(uint a, uint last, bool aligned)
     const bool exact = aligned && UNIT_BYTES % 16u == 0u;
     [[unroll]] for (uint i = 0u; i < UNIT_QUADS; i++) {
         if (exact && i == UNIT_QUADS - 1u) break;
-        const uvec4 q = texelFetch(weight_texels, int(min((a >> 4) + i, last)));
+        const uvec4 q = texelFetch(texels[0], int(min((a >> 4) + i, last)));
         [[unroll]] for (uint j = 0u; j < 4u; j++) unit_words[4u * i + j] = q[j];
     }
     if (exact) return;

@@ -16,7 +16,7 @@ vec2 scales(uint a, uint g)
 void quants(uint a, uint g, out float q[8])
 {
     const uint t = nibble(u8(a + 32u + (g >> 1)), g & 1u);
-    const uint code = table_codes[GRID_IQ1S + (u8(a + g) | (t & 7u) << 8)];
+    const uint code = table_code(GRID_IQ1S + (u8(a + g) | (t & 7u) << 8));
     const float bias = (t & 8u) != 0u ? -1.125 : -0.875;
     [[unroll]] for (uint j = 0u; j < 8u; j++) q[j] = float(code >> (2u * j) & 3u) + bias;
 }

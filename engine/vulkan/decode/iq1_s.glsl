@@ -12,7 +12,7 @@ vec2 scales(uint a, uint g)
 void quants(uint a, uint g, out float q[8])
 {
     const uint h = u16(a + 34u + 2u * (g >> 2)), high = h >> (3u * (g & 3u)) & 7u;
-    const uint code = table_codes[GRID_IQ1S + (u8(a + 2u + g) | high << 8)];
+    const uint code = table_code(GRID_IQ1S + (u8(a + 2u + g) | high << 8));
     const float bias = (h & 0x8000u) != 0u ? -1.125 : -0.875;
     [[unroll]] for (uint j = 0u; j < 8u; j++) q[j] = float(code >> (2u * j) & 3u) + bias;
 }

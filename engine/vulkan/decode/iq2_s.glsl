@@ -12,5 +12,5 @@ vec2 scales(uint a, uint g)
 void quants(uint a, uint g, out float q[8])
 {
     const uint high = u8(a + 66u + (g >> 2)) >> (2u * (g & 3u)) & 3u;
-    grid2_8(table_codes[GRID_IQ2S + (u8(a + 2u + g) | high << 8)], u8(a + 34u + g), q);
+    grid2_8(table_code(GRID_IQ2S + (u8(a + 2u + g) | high << 8)), u8(a + 34u + g), q);
 }

@@ -12,5 +12,5 @@ vec2 scales(uint a, uint g)
 void quants(uint a, uint g, out float q[8])
 {
     const uint w = u16(a + 2u + 2u * g);
-    grid2_8(table_codes[GRID_IQ2XS + (w & 511u)], signs_of(w >> 9), q);
+    grid2_8(table_code(GRID_IQ2XS + (w & 511u)), signs_of(w >> 9), q);
 }

@@ -13,5 +13,5 @@ void quants(uint a, uint g, out float q[8])
 {
     const uint p = a + 2u + 8u * (g >> 2), l = g & 3u;
     const uint signs = signs_of(u32(p + 4u) >> (7u * l) & 127u);
-    grid2_8(table_codes[GRID_IQ2XXS + u8(p + l)], signs, q);
+    grid2_8(table_code(GRID_IQ2XXS + u8(p + l)), signs, q);
 }

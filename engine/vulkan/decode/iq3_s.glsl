@@ -13,8 +13,8 @@ void quants(uint a, uint g, out float q[8])
 {
     const uint signs = u8(a + 74u + g), index = u16(a + 2u + 2u * g);
     const uint high = u8(a + 66u + (g >> 2)) >> (2u * (g & 3u));
-    const uint code = table_codes[GRID_IQ3S + ((index & 255u) | (high & 1u) << 8)] |
-                      table_codes[GRID_IQ3S + (index >> 8 | (high & 2u) << 7)] << 12;
+    const uint code = table_code(GRID_IQ3S + ((index & 255u) | (high & 1u) << 8)) |
+                      table_code(GRID_IQ3S + (index >> 8 | (high & 2u) << 7)) << 12;
     [[unroll]] for (uint j = 0u; j < 8u; j++) {
         const float v = float(1u + 2u * (code >> (3u * j) & 7u));
         q[j] = (signs >> j & 1u) != 0u ? -v : v;

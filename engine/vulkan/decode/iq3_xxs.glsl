@@ -13,8 +13,8 @@ void quants(uint a, uint g, out float q[8])
 {
     const uint signs = signs_of(u32(a + 66u + 4u * (g >> 2)) >> (7u * (g & 3u)) & 127u);
     const uint index = u16(a + 2u + 2u * g);
-    const uint code = table_codes[GRID_IQ3XXS + (index & 255u)] |
-                      table_codes[GRID_IQ3XXS + (index >> 8)] << 12;
+    const uint code = table_code(GRID_IQ3XXS + (index & 255u)) |
+                      table_code(GRID_IQ3XXS + (index >> 8)) << 12;
     [[unroll]] for (uint j = 0u; j < 8u; j++) {
         const uint l = code >> (3u * j) & 7u;
         const float v = float(4u + 8u * l + (l == 7u ? 2u : 0u));
