@@ -181,7 +181,7 @@ static void run_cache(struct test *t, const struct test_case *c)
 }
 
 /* NEOX RoPE and biases; caps and windows; experts and sinks: in every type, token by token. (The
- * prompt at once: `assay qualify --archs`, CTest entries matrix.types.*) */
+ * prompt at once, also on a simulated GPU: `assay qualify --archs`, CTest entries matrix.types.*) */
 static void add_types(struct case_list *l, const char *subject)
 {
     static const char *const archs[] = {"qwen2", "gemma2", "gpt-oss"};
@@ -219,14 +219,33 @@ static void add_caches(struct case_list *l, const char *subject)
         }
 }
 
+static bool begins(const char *s, const char *with)
+{
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+/* A simulated GPU takes a second per prompt of a small model. */
+static bool simulated(const char *subject)
+{
+    return begins(subject, "cuda-sim");
+}
+
+/* The later modes judge how a session runs, not what an architecture is: away from the processor,
+ * which is quick, llama's models are enough for them, and one of those on a simulated GPU, which does
+ * not repeat layers by the dozen either. */
+static size_t modes_on(const char *subject, const char *file)
+{
+    if (strcmp(subject, "cpu") == 0 || begins(file, "micro") || strcmp(file, "llama-plain") == 0)
+        return N_MODES;
+    if (!simulated(subject)) return begins(file, "llama") ? N_MODES : 2;
+    return strstr(file, "-layers") ? 0 : 1;
+}
+
 static void add_model(struct case_list *l, const char *subject, const char *file, const char *type,
                       const char *shape)
 {
-    /* The later modes judge how a session runs, not what an architecture is. Away from the processor,
-     * which is quick, llama's models are enough for them. */
-    const bool all = strcmp(subject, "cpu") == 0 || strncmp(file, "llama", 5) == 0 ||
-                     strncmp(file, "micro", 5) == 0;
-    for (size_t m = 0; m < (all ? N_MODES : 2); m++) {
+    const size_t n_modes = modes_on(subject, file);
+    for (size_t m = 0; m < n_modes; m++) {
         struct test_case c = {.suite = "forward",
                               .type = type,
                               .subject = subject,
@@ -264,7 +283,7 @@ void suite_forward(struct case_list *l)
                           names[i]->d_name);
             add_model(l, subject, file, "f32", file);
         }
-        add_types(l, subject);
+        if (!simulated(subject)) add_types(l, subject);
         add_caches(l, subject);
     }
     for (int i = 0; i < n; i++) free(names[i]);
