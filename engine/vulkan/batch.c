@@ -113,7 +113,10 @@ static void bind_buffers(struct backend *b, const struct dispatch *d)
         info[i] = (VkDescriptorBufferInfo){s->buffer, s->offset, s->size};
         if (!s->buffer) info[i] = (VkDescriptorBufferInfo){b->tables->buffers[0], 0, VK_WHOLE_SIZE};
     }
-    const VkBufferView texels[N_TEXELS] = {d->texels, b->tables->texels[0]};
+    /* A set is used again: a view in it that no longer exists is replaced, even if no shader reads it,
+     * for drivers may look at all of a set. */
+    const VkBufferView spare = b->tables->texels[0];
+    const VkBufferView texels[N_TEXELS] = {d->texels ? d->texels : spare, spare};
     VkWriteDescriptorSet w[2] = {{.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                   .descriptorCount = N_BINDINGS,
                                   .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
@@ -123,7 +126,7 @@ static void bind_buffers(struct backend *b, const struct dispatch *d)
                                   .descriptorCount = N_TEXELS,
                                   .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
                                   .pTexelBufferView = texels}};
-    const uint32_t n = d->texels ? 2 : 1;
+    const uint32_t n = d->texels || (spare && !b->config.push) ? 2 : 1;
     if (b->config.push) {
         b->vkCmdPushDescriptorSetKHR(b->commands, VK_PIPELINE_BIND_POINT_COMPUTE,
                                      b->pipeline_layout, 0, n, w);
