@@ -1,7 +1,9 @@
 /* The Vulkan library, an instance of it, its devices, and what they can. */
+#define _GNU_SOURCE /* dl_iterate_phdr */
 #include "vk.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +131,32 @@ static enum status list_devices(struct vk_instance *in, struct err *e)
     return ST_OK;
 }
 
+enum { MAX_DRIVERS = 16 };
+
+struct drivers {
+    char paths[MAX_DRIVERS][512];
+    size_t n;
+};
+
+static int note_driver(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    struct drivers *d = ctx;
+    (void)size;
+    if (d->n < MAX_DRIVERS && info->dlpi_name && strstr(info->dlpi_name, "libvulkan_"))
+        snprintf(d->paths[d->n++], sizeof d->paths[0], "%s", info->dlpi_name);
+    return 0;
+}
+
+/* Drivers stay in the process once they are there. Unloaded with their instance, Mesa's leave
+ * memory behind that nothing points to any more, every time anew. */
+static void keep_drivers(void)
+{
+    struct drivers d = {.n = 0};
+    dl_iterate_phdr(note_driver, &d);
+    for (size_t i = 0; i < d.n; i++)
+        (void)dlopen(d.paths[i], RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 enum status vk_instance_open(struct vk_instance *out, struct err *e)
 {
     *out = (struct vk_instance){0};
@@ -154,6 +182,7 @@ enum status vk_instance_open(struct vk_instance *out, struct err *e)
     VK_INSTANCE_FUNCTIONS(LOAD)
 #undef LOAD
     st = list_devices(out, e);
+    keep_drivers();
 out:
     if (st) vk_instance_close(out);
     return st;
