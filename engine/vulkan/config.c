@@ -7,16 +7,17 @@
 /* Words of backend_options.variant, separated by commas:
  *   rows | reduce            products: lanes over rows, or over a row's groups with a reduction
  *   subgroup | shared        reductions by subgroup arithmetic or through shared memory
- *   narrow | words           weights read through 8- and 16-bit storage or as 32-bit words
+ *   half | narrow | words    weights read through 8- and 16-bit storage, and halves converted by the
+ *                            device (half) or by integer bits; or weights read as 32-bit words
  *   push | sets              push descriptors or descriptor sets
  *   direct | staging         imports written into mapped memory or through the staging ring
- *   sg8 sg16 sg32 sg64       required subgroup size
+ *   sg4 sg8 sg16 sg32 sg64   required subgroup size
  *   each                     one submission per operation
  *   timeout=N                milliseconds that a submission may take
  *   range=N                  bytes that may be bound at once, if the device binds more
  * A word that the device cannot follow is ST_NO_DEVICE: that variant does not exist there. */
-static const char known[] = "rows reduce subgroup shared narrow words push sets direct staging "
-                            "sg8 sg16 sg32 sg64 each timeout=MS range=BYTES";
+static const char known[] = "rows reduce subgroup shared half narrow words push sets direct "
+                            "staging sg4 sg8 sg16 sg32 sg64 each timeout=MS range=BYTES";
 
 static bool is(const char *word, size_t len, const char *name)
 {
@@ -56,9 +57,12 @@ static enum status take_word(struct vk_config *c, const struct vk_caps *caps, co
         c->subgroup = true;
         return need(caps->subgroup_arithmetic, caps, "subgroup arithmetic", e);
     } else if (is(w, n, "words")) {
-        c->narrow = false;
-    } else if (is(w, n, "narrow")) {
+        c->narrow = c->half = false;
+    } else if (is(w, n, "narrow") || is(w, n, "half")) {
         c->narrow = true;
+        c->half = is(w, n, "half");
+        if (c->half && !caps->half)
+            return need(false, caps, "shaderFloat16 that keeps infinities", e);
         return need(caps->storage8 && caps->storage16, caps, "8- and 16-bit storage", e);
     } else if (is(w, n, "sets")) {
         c->push = false;
@@ -69,7 +73,8 @@ static enum status take_word(struct vk_config *c, const struct vk_caps *caps, co
         c->direct = false;
     } else if (is(w, n, "direct")) {
         return need(c->direct, caps, "device memory that the host sees", e);
-    } else if (is(w, n, "sg8") || is(w, n, "sg16") || is(w, n, "sg32") || is(w, n, "sg64")) {
+    } else if (is(w, n, "sg4") || is(w, n, "sg8") || is(w, n, "sg16") || is(w, n, "sg32") ||
+               is(w, n, "sg64")) {
         return force_subgroup(c, caps, (uint32_t)strtoul(w + 2, NULL, 10), e);
     } else if (is(w, n, "each")) {
         c->each = true;
@@ -114,6 +119,7 @@ enum status vk_config_make(struct vk_config *out, const struct vk_caps *caps, co
     *out = (struct vk_config){.rows = caps->cpu && reaches_segments(caps),
                               .subgroup = caps->subgroup_arithmetic,
                               .narrow = !caps->cpu && caps->storage8 && caps->storage16,
+                              .half = !caps->cpu && caps->storage8 && caps->storage16 && caps->half,
                               .push = caps->push_descriptors,
                               .direct = device_memory_visible(caps),
                               .range = caps->props.limits.maxStorageBufferRange,

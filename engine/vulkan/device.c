@@ -74,7 +74,8 @@ static enum status make_device(struct backend *b, VkPhysicalDevice physical, str
     VkPhysicalDeviceVulkan12Features v12 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .pNext = c->size_control ? &size : NULL,
-        .storageBuffer8BitAccess = c->storage8};
+        .storageBuffer8BitAccess = c->storage8,
+        .shaderFloat16 = c->half};
     VkPhysicalDeviceVulkan11Features v11 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
         .pNext = &v12,
@@ -193,6 +194,7 @@ static void describe_features(const struct vk_caps *c, char *out, size_t cap)
                {"subgroup size control", c->size_control},
                {"8-bit storage", c->storage8},
                {"16-bit storage", c->storage16},
+               {"shaderFloat16", c->half},
                {"subnormals kept", c->denorm_preserve},
                {"infinities and NaN kept", c->special_preserve}};
     size_t n = 0;
@@ -206,7 +208,6 @@ static void describe_features(const struct vk_caps *c, char *out, size_t cap)
                 first = false;
             }
     }
-    if (n < cap) n += (size_t)snprintf(out + n, cap - n, "; unused: shaderFloat16");
     if (c->cpu && n < cap) snprintf(out + n, cap - n, "; runs on the processor");
 }
 

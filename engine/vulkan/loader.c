@@ -240,7 +240,7 @@ static void read_features(const struct vk_instance *in, VkPhysicalDevice device,
     in->vkGetPhysicalDeviceFeatures2(device, &f);
     out->storage8 = v12.storageBuffer8BitAccess;
     out->storage16 = v11.storageBuffer16BitAccess;
-    out->float16 = v12.shaderFloat16;
+    out->half = v12.shaderFloat16;
     out->full_subgroups = size.computeFullSubgroups;
     out->size_control = out->size_control && size.subgroupSizeControl;
 }
@@ -273,6 +273,7 @@ static void read_properties(const struct vk_instance *in, VkPhysicalDevice devic
         (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT);
     out->denorm_preserve = v12.shaderDenormPreserveFloat32;
     out->special_preserve = v12.shaderSignedZeroInfNanPreserveFloat32;
+    out->half = out->half && v12.shaderSignedZeroInfNanPreserveFloat16;
     out->round_to_even = v12.shaderRoundingModeRTEFloat32;
 }
 

@@ -128,14 +128,19 @@ uint half_bits(uint f)
     return sign | q + (rem > mid || (rem == mid && (q & 1u) != 0u) ? 1u : 0u);
 }
 
-/* binary16 to binary32 by integer bits. A subnormal m * 2^-24 is made as a difference of two
- * normal numbers, since a device may flush subnormals. */
+/* binary16 to binary32: normal numbers, infinities and NaN by the device (HALF, which promises them)
+ * or by integer bits. A subnormal m * 2^-24 is made as a difference of two normal numbers, since a
+ * device may flush subnormals. */
 float half_float(uint h)
 {
     const uint em = h & 0x7fffu, sign = (h & 0x8000u) << 16;
     precise float small = uintBitsToFloat(0x38800000u | em << 13) - uintBitsToFloat(0x38800000u);
-    const uint big = (em << 13) + (em >= 0x7c00u ? 0x70000000u : 0x38000000u);
-    return uintBitsToFloat(sign | (em < 0x400u ? floatBitsToUint(small) : big));
+#ifdef HALF
+    const uint big = floatBitsToUint(float(unpackFloat2x16(h & 0xffffu).x));
+#else
+    const uint big = sign | (em << 13) + (em >= 0x7c00u ? 0x70000000u : 0x38000000u);
+#endif
+    return uintBitsToFloat(em < 0x400u ? sign | floatBitsToUint(small) : big);
 }
 
 #endif

@@ -102,8 +102,10 @@ static enum status fused(struct backend *b, const struct op_attention *a, struct
     struct view state = {0};
     char op[48];
     const uint64_t state_bytes = heads_bytes(a, 2);
-    enum status st =
-        start(&d, a, b->config.subgroup ? KERNEL_attention_subgroup : KERNEL_attention_shared, e);
+    const enum kernel kernel = !b->config.subgroup ? KERNEL_attention_shared
+                               : b->config.half    ? KERNEL_attention_half
+                                                   : KERNEL_attention_subgroup;
+    enum status st = start(&d, a, kernel, e);
     if (st) return st;
     if (a->value_dim > 8 * LOCAL_SIZE) d.spec[0] = 2 * LOCAL_SIZE;
     d.groups = (uint64_t)a->n_tokens * a->n_heads;

@@ -16,7 +16,9 @@ static enum status bind_window(struct backend *b, struct dispatch *d, const stru
 
 enum status vk_op_get_rows(struct backend *b, const struct op_get_rows *a, struct err *e)
 {
-    struct dispatch d = {.kernel = b->config.narrow ? KERNEL_get_rows_narrow : KERNEL_get_rows,
+    struct dispatch d = {.kernel = b->config.half     ? KERNEL_get_rows_half
+                                   : b->config.narrow ? KERNEL_get_rows_narrow
+                                                      : KERNEL_get_rows,
                          .type = a->w.type,
                          .spec = {LOCAL_SIZE},
                          .params = {.n_in = a->w.n_in, .n_cols = a->n},
@@ -84,6 +86,7 @@ static enum status dispatch_gpu(struct backend *b, const char *op, struct dispat
         d->groups = vk_div_up(t->n_rows, TILE) * t->n_tiles;
     } else {
         d->kernel = !b->config.subgroup ? KERNEL_matvec_shared
+                    : b->config.half    ? KERNEL_matvec_subgroup_half
                     : b->config.narrow  ? KERNEL_matvec_subgroup_narrow
                                         : KERNEL_matvec_subgroup;
         d->spec[0] = LOCAL_SIZE;

@@ -124,21 +124,39 @@ void vk_pipelines_close(struct backend *b)
 }
 
 /* Opcodes and numbers of SPIR-V that the patch below needs. */
-enum { OP_ENTRY_POINT = 15, OP_EXECUTION_MODE = 16, OP_CAPABILITY = 17, SPIRV_HEADER = 5 };
+enum {
+    OP_ENTRY_POINT = 15,
+    OP_EXECUTION_MODE = 16,
+    OP_CAPABILITY = 17,
+    CAPABILITY_FLOAT16 = 9,
+    SPIRV_HEADER = 5,
+    MODE_WORDS = 4 * (2 + 4) /* at most that many are added */
+};
 
 struct float_mode {
-    uint32_t mode, capability;
+    uint32_t mode, capability, width;
     bool there;
 };
 
+static bool uses_halves(const struct shader *s)
+{
+    for (size_t at = SPIRV_HEADER; at < s->n_words; at += s->words[at] >> 16) {
+        if ((s->words[at] & 0xffff) != OP_CAPABILITY) return false; /* they come first */
+        if (s->words[at + 1] == CAPABILITY_FLOAT16) return true;
+    }
+    return false;
+}
+
 /* The shader with execution modes for what the device promises about binary32: subnormals kept;
- * zeros' signs, infinities and NaN respected; rounding to nearest even. One module serves all
- * devices, each promising something else. Returns the number of words; out has room for 24 more. */
+ * zeros' signs, infinities and NaN respected (of binary16 too, if the shader has it); rounding to
+ * nearest even. One module serves all devices, each promising something else. Returns the number of
+ * words; out has room for MODE_WORDS more. */
 static size_t add_float_modes(const struct backend *b, const struct shader *s, uint32_t *out)
 {
-    const struct float_mode modes[] = {{4459, 4464, b->caps.denorm_preserve},
-                                       {4461, 4466, b->caps.special_preserve},
-                                       {4462, 4467, b->caps.round_to_even}};
+    const struct float_mode modes[] = {{4459, 4464, 32, b->caps.denorm_preserve},
+                                       {4461, 4466, 32, b->caps.special_preserve},
+                                       {4461, 4466, 16, b->caps.half && uses_halves(s)},
+                                       {4462, 4467, 32, b->caps.round_to_even}};
     const size_t n_modes = sizeof modes / sizeof *modes;
     size_t n = SPIRV_HEADER;
     bool done = false;
@@ -156,7 +174,7 @@ static size_t add_float_modes(const struct backend *b, const struct shader *s, u
             for (size_t m = 0; m < n_modes; m++)
                 if (modes[m].there) {
                     const uint32_t line[] = {4u << 16 | OP_EXECUTION_MODE, entry, modes[m].mode,
-                                             32};
+                                             modes[m].width};
                     memcpy(out + n, line, sizeof line);
                     n += 4;
                 }
@@ -172,7 +190,7 @@ static size_t add_float_modes(const struct backend *b, const struct shader *s, u
 static enum status make_module(struct backend *b, const struct shader *s, VkShaderModule *out,
                                struct err *e)
 {
-    uint32_t *words = alloc_array(s->n_words + 24, 4);
+    uint32_t *words = alloc_array(s->n_words + MODE_WORDS, 4);
     if (!words) return fail(e, ST_NOMEM, "out of memory for shader %s", s->name);
     size_t n = add_float_modes(b, s, words);
     VkShaderModuleCreateInfo info = {

@@ -72,7 +72,8 @@ struct vk_caps {
     uint32_t subgroup_size, min_subgroup, max_subgroup; /* min = max without size control */
     uint64_t max_allocation;
     bool push_descriptors, size_control, full_subgroups, subgroup_arithmetic;
-    bool storage8, storage16, float16;
+    bool storage8, storage16;
+    bool half; /* arithmetic in binary16, which keeps zeros' signs, infinities and NaN */
     bool denorm_preserve, special_preserve, round_to_even; /* of binary32 */
     bool cpu;                                              /* the device is the processor */
 };
@@ -137,6 +138,7 @@ struct vk_config {
     bool rows;           /* lanes over rows (processors) or over a row's groups (GPUs) */
     bool subgroup;       /* reduce by subgroup arithmetic, or through shared memory */
     bool narrow;         /* read weights through 8- and 16-bit storage, or as words */
+    bool half;           /* narrow, and halves converted by the device, or by integer bits */
     bool push;           /* push descriptors, or descriptor sets */
     bool direct;         /* write imports into mapped device memory, or through the staging ring */
     bool each;           /* one submission per operation: failures name it */
