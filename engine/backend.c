@@ -54,28 +54,62 @@ const struct backend_ops *backend_by_name(const char *name)
     return k ? k->ops : NULL;
 }
 
+/* True if the first len characters of word are in a list as in struct backend_ops. */
+static bool is_word(const char *list, const char *word, size_t len)
+{
+    for (size_t n; *list; list += n + (list[n] == ' ')) {
+        n = strcspn(list, " ");
+        const bool takes_more = list[n - 1] == '=' || list[n - 1] == '-';
+        if ((takes_more ? len > n : len == n) && memcmp(list, word, n) == 0) return true;
+    }
+    return false;
+}
+
+enum status backend_check(const char *spec, struct err *e)
+{
+    const size_t len = strcspn(spec, ":+");
+    const struct known *k = find(spec, len);
+    if (!k)
+        return fail(e, ST_USAGE, "no backend is called '%.*s' (cpu, vulkan, cuda, cuda-sim)",
+                    (int)len, spec);
+    const char *at = spec + len;
+    if (*at == ':') {
+        const size_t digits = strspn(at + 1, "0123456789");
+        if (digits == 0 || (at[1 + digits] && at[1 + digits] != '+'))
+            return fail(e, ST_USAGE, "'%s': the device after ':' is a number", spec);
+        at += 1 + digits;
+    }
+    while (*at == '+') {
+        const size_t n = strcspn(++at, "+");
+        if (k->ops && !is_word(k->ops->words, at, n))
+            return fail(e, ST_USAGE, "%s has no kernels called '%.*s'; known: %s", k->name, (int)n,
+                        at, k->ops->words);
+        at += n;
+    }
+    return ST_OK;
+}
+
 enum status backend_open(struct backend **out, const char *spec, const struct backend_options *o,
                          struct err *e)
 {
     struct backend_options options = o ? *o : (struct backend_options){0};
-    size_t len = strcspn(spec, ":");
-    const struct known *k = find(spec, len);
     *out = NULL;
-    if (!k) {
-        return fail(e, ST_USAGE,
-                    "no backend is called '%s' (cpu, vulkan, cuda, cuda-sim, with an "
-                    "optional ':' and device index)",
-                    spec);
-    }
+    enum status st = backend_check(spec, e);
+    if (st) return st;
+    const size_t len = strcspn(spec, ":+");
+    const struct known *k = find(spec, len);
     if (!k->ops) {
         return fail(e, ST_NO_DEVICE, "%s: left out of this build (%s)", k->name, k->missing);
     }
+    char device[16];
+    const char *words = strchr(spec, '+');
+    if (words) options.variant = words + 1;
     if (spec[len] == ':') {
-        const char *index = spec + len + 1;
-        if (*index == '\0' || index[strspn(index, "0123456789")] != '\0') {
-            return fail(e, ST_USAGE, "'%s': the device after ':' is a number", spec);
-        }
-        options.device = index;
+        const size_t digits = strspn(spec + len + 1, "0123456789");
+        if (digits >= sizeof device) return fail(e, ST_NO_DEVICE, "no device %s", spec + len + 1);
+        memcpy(device, spec + len + 1, digits);
+        device[digits] = '\0';
+        options.device = device;
     }
     return k->ops->open(out, &options, e);
 }

@@ -196,11 +196,14 @@ struct device_info {
 struct backend_options {
     const char *device;  /* index or NULL for the default one (and its environment variable) */
     int n_threads;       /* cpu: 0 = one per core */
-    const char *variant; /* forces kernel variants, backend-specific words; NULL = choose */
+    const char *variant; /* forces kernels: the backend's own words, joined by '+'; NULL = choose.
+                          * Unknown ones are ignored: backend_check knows them. */
 };
 
 struct backend_ops {
     const char *name; /* "cpu", "vulkan", "cuda", "cuda-sim" */
+    /* Words that force kernels, separated by spaces; one that ends in '=' or '-' takes more. */
+    const char *words;
 
     /* ST_NO_DEVICE with the reason when there is none. */
     enum status (*open)(struct backend **out, const struct backend_options *o, struct err *e);
@@ -243,8 +246,10 @@ static inline const struct backend_ops *backend_ops_of(const struct backend *b)
 const struct backend_ops *backend_at(size_t i);
 /* By name; NULL if there is none of that name. */
 const struct backend_ops *backend_by_name(const char *name);
-/* "cpu", "vulkan", "vulkan:1" ...: looks up and opens. Unknown name: ST_USAGE; a backend left out
- * at build time: ST_NO_DEVICE, with the reason. */
+/* "cpu", "vulkan:1", "vulkan+reduce+half": a name, the index of a device, words that force kernels.
+ * ST_USAGE if it names nothing that there could be. */
+enum status backend_check(const char *spec, struct err *e);
+/* Checks and opens. A backend left out at build time: ST_NO_DEVICE, with the reason. */
 enum status backend_open(struct backend **out, const char *spec, const struct backend_options *o,
                          struct err *e);
 void backend_close(struct backend *b);

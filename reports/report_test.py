@@ -4,9 +4,9 @@
 usage: report_test.py ASSAY WORKDIR TEST [FILE...]
 
 TEST is one of: schema (FILEs: reports that must be valid; needs jsonschema, else exit 77), formats,
-merge, diff, gate, signoff, index, usage. WORKDIR is emptied first.
+merge, diff, gate, signoff, index, usage, reruns (FILEs: plug-ins). WORKDIR is emptied first.
 """
-import copy, csv, gzip, hashlib, io, json, os, shutil, subprocess, sys, xml.etree.ElementTree as xml
+import copy, csv, gzip, hashlib, io, json, os, shlex, shutil, subprocess, sys, xml.etree.ElementTree as xml
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SAMPLE = os.path.join(HERE, "samples", "failing.json")
@@ -401,6 +401,21 @@ def test_usage(_):
         said = subprocess.run([assay, *command, "--nonsense"], capture_output=True, text=True)
         assert said.returncode == 2 and said.stderr.startswith(f"assay {' '.join(command)}: "), said.stderr
     print("usage is usage")
+
+
+def test_reruns(plugins):
+    """The rerun line of a case runs that case, on whatever subject."""
+    subjects = ["cpu", "cpu+panels", "cuda-sim+general", *("plugin:" + p for p in plugins)]
+    first, again = (os.path.join(work, name) for name in ("first.json", "again.json"))
+    run("test", "ops.add.f32.63-*", "--subject", ",".join(subjects), "--json", first)
+    cases = read(first)["cases"]
+    assert {c["subject"] for c in cases} == set(subjects)
+    for c in cases:
+        program, *args = shlex.split(c["rerun"])
+        assert program == "assay"
+        run(*args, "--json", again)
+        assert [d["name"] for d in read(again)["cases"]] == [c["name"]], c["rerun"]
+    print(f"{len(cases)} rerun lines rerun")
 
 
 def main():

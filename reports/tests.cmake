@@ -18,6 +18,7 @@ endfunction()
 foreach(name formats merge diff gate signoff index usage)
     report_test(${name})
 endforeach()
+report_test(reruns $<TARGET_FILE:assay-plain>)
 
 # All that this run of CTest has written is valid.
 report_test(schema ${REPORT_DIR}/parts ${REPORT_DIR}/report.json)

@@ -18,7 +18,7 @@ static const char help[] =
     "the\n"
     "bytes of weights per token, the bandwidth that this makes, and its share of the measured\n"
     "memory bandwidth: of reading on the host, or of a copy on a device of its own.\n\n"
-    "  --subject LIST   backends, comma-separated: cpu, vulkan:1, cuda ... (default cpu)\n"
+    "  --subject LIST   backends, comma-separated: cpu, vulkan:1, cuda+general ... (default cpu)\n"
     "  --prompt N       tokens of prefill (default 64)\n"
     "  --gen N          tokens to decode after it (default 16)\n"
     "  --repeat R       repetitions, up to 100 (default 5)\n"
@@ -154,8 +154,7 @@ static enum status measure(const struct args *a, struct engine_model *m, char *s
 {
     const struct engine_shape shape = engine_model_shape(m);
     const size_t n = a->prompt + a->gen;
-    const struct backend_options options = {.n_threads = (int)a->threads,
-                                            .variant = getenv("ASSAY_VARIANT")};
+    const struct backend_options options = {.n_threads = (int)a->threads};
     const struct engine_session_options so = {.n_ctx = n,
                                               .n_batch = a->prompt < 512 ? a->prompt : 512,
                                               .k_type = a->kv[0],
@@ -261,7 +260,8 @@ int cmd_bench(int argc, char **argv)
     struct err e = {0};
     struct engine_model *m = NULL;
     struct report *r = NULL;
-    enum status st = engine_model_open(&m, a.model, &e);
+    enum status st = subjects_check(a.subjects, &e);
+    if (st == ST_OK) st = engine_model_open(&m, a.model, &e);
     if (st == ST_OK && a.json) st = report_open(&r, 0, &e);
     if (st == ST_OK) {
         interrupt_catch();

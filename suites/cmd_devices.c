@@ -12,7 +12,9 @@ static const char help[] =
     "Lists the devices of every backend: driver, version, memory, subgroup size, and the features\n"
     "that the backend uses or misses. A backend without a device is listed with the reason.\n\n"
     "  --json FILE    write it as JSON too; '-' writes only that, to standard output\n\n"
-    "A device is chosen by --subject vulkan:1, or by ASSAY_VULKAN_DEVICE or ASSAY_CUDA_DEVICE.\n\n"
+    "A device is chosen by --subject vulkan:1, or by ASSAY_VULKAN_DEVICE or ASSAY_CUDA_DEVICE.\n"
+    "Words after it force the kernels that another device would get: --subject "
+    "vulkan+reduce+half.\n\n"
     "Exit status: 0 listed, 1 the file cannot be written, 2 usage.\n";
 
 static const char *const names[] = {"cpu", "vulkan", "cuda", "cuda-sim"};
@@ -31,7 +33,7 @@ static void print_text(const char *label, const char *text)
     if (text[0]) printf("  %-9s %s\n", label, text);
 }
 
-static void print_device(const struct device_info *d)
+static void print_device(const struct device_info *d, const char *words)
 {
     printf("%s%s%s\n", color("bold"), d->subject, color("reset"));
     print_text("name", d->name);
@@ -40,6 +42,7 @@ static void print_device(const struct device_info *d)
     if (d->memory_bytes) print_bytes(d->memory_bytes);
     if (d->subgroup_size) printf("  subgroups of %u\n", d->subgroup_size);
     print_text("features", d->features);
+    print_text("words", words);
 }
 
 static json_t *device_json(const struct device_info *d)
@@ -69,7 +72,7 @@ static void list_backend(const char *name, bool print, json_t *devices, json_t *
     uint32_t n = 0;
     struct device_info d = {0};
     for (struct err e = {0}; ops && ops->describe(n, &d, &e) == ST_OK; n++) {
-        if (print) print_device(&d);
+        if (print) print_device(&d, ops->words);
         json_array_append_new(devices, device_json(&d));
     }
     if (n > 0) return;

@@ -105,8 +105,7 @@ int cmd_locate(int argc, char **argv)
     struct err e = {0}, late = {0};
     int code = parse(argc, argv, &a);
     if (code >= 0) return code;
-    if (!subject_known(a.subject))
-        return cmd_usage("locate", "unknown subject '%s' (known: %s)", a.subject, subject_names());
+    if (subject_check(a.subject, &e) != ST_OK) return cmd_error("locate", &e);
     if (a.threads) subjects_threads((int)a.threads);
     if (gguf_open(&g, a.model, &e) != ST_OK) return cmd_error("locate", &e);
     interrupt_catch();

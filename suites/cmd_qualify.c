@@ -296,7 +296,7 @@ static void note_reasons(struct run *r, const struct qualify_row *row)
         r->n_bad += s->status == CASE_FAIL;
         if (!*s->reason) continue;
         char line[320];
-        size_t n = strcspn(s->name, ":"); /* most reasons begin with the backend's name */
+        size_t n = strcspn(s->name, ":+"); /* most reasons begin with the backend's name */
         bool named = strncmp(s->reason, s->name, n) == 0 && s->reason[n] == ':';
         snprintf(line, sizeof line, "%s%s%s", named ? "" : s->name, named ? "" : ": ", s->reason);
         bool known = false;
@@ -535,10 +535,7 @@ static bool is_json(const char *out)
 
 static int check(const struct args *a, struct run *r, struct err *e)
 {
-    char name[SUBJECT_NAME];
-    for (size_t i = 0; a->subjects && subject_name_at(a->subjects, i, name, sizeof name); i++)
-        if (!subject_known(name))
-            return cmd_usage("qualify", "unknown subject '%s' (known: %s)", name, subject_names());
+    if (subjects_check(a->subjects, e) != ST_OK) return cmd_error("qualify", e);
     if (a->archs && strcmp(a->archs, "all") != 0 && check_archs(a->archs, e) != ST_OK)
         return cmd_error("qualify", e);
     if (types_of(&r->types, a->types, a->archs != NULL, e) != ST_OK) return cmd_error("qualify", e);

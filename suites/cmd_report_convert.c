@@ -49,7 +49,8 @@ int report_convert(int argc, char **argv)
         else
             return EXIT_USAGE;
     }
-    if (optind + 1 != argc) return cmd_usage("report", "%s takes one report", report_action(argv[0]));
+    if (optind + 1 != argc)
+        return cmd_usage("report", "%s takes one report", report_action(argv[0]));
     struct err e = {0};
     struct buffer text = {0};
     json_t *report = NULL;

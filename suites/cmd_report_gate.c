@@ -90,7 +90,8 @@ static int parse(int argc, char **argv, const char *help, struct gate_args *a)
             return EXIT_USAGE;
         }
     }
-    if (optind + 1 != argc) return cmd_usage("report", "%s takes one report", report_action(argv[0]));
+    if (optind + 1 != argc)
+        return cmd_usage("report", "%s takes one report", report_action(argv[0]));
     if (!a->policy) return cmd_usage("report", "--policy is missing");
     a->report = argv[optind];
     return -1;

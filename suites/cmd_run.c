@@ -379,7 +379,7 @@ static void show_upload(void *ctx, size_t done, size_t total)
 
 static enum status run(struct generation *g, struct run_args *a, struct err *e)
 {
-    struct backend_options bo = {.n_threads = (int)a->threads, .variant = getenv("ASSAY_VARIANT")};
+    struct backend_options bo = {.n_threads = (int)a->threads};
     struct engine_session_options so = {
         .k_type = a->kv[0], .v_type = a->kv[1], .progress = show_upload, .progress_ctx = "weights"};
     enum status st = engine_model_open(&g->model, a->model, e);

@@ -13,7 +13,7 @@ static const char help[] =
     "Runs conformance cases. A case is named suite.op.type.shape.subject; a FILTER is the\n"
     "beginning of a name up to a dot, or a shell pattern over all of it.\n\n"
     "  --list             print the names, run nothing\n"
-    "  --subject LIST     only cases of these subjects (cpu, vulkan:1, ...)\n"
+    "  --subject LIST     only cases of these subjects (cpu, vulkan:1, vulkan+reduce ...)\n"
     "  --seed N           seed of all random inputs (default 1)\n"
     "  --quick            only cases of the developer's loop\n"
     "  --rest             only the others\n"
@@ -62,16 +62,6 @@ static void print_list(const struct case_list *l)
     for (size_t i = 0; i < l->n; i++) puts(case_name(&l->cases[i], name, sizeof name));
 }
 
-/* Every part of the list must be a subject that exists; a device is looked for when it is used. */
-static int check_subjects(const char *list)
-{
-    char name[SUBJECT_NAME];
-    for (size_t i = 0; list && subject_name_at(list, i, name, sizeof name); i++)
-        if (!subject_known(name))
-            return cmd_usage("test", "unknown subject '%s' (known: %s)", name, subject_names());
-    return -1;
-}
-
 static int run(const struct test_args *a, const struct case_list *l)
 {
     struct err e = {0};
@@ -110,8 +100,8 @@ int cmd_test(int argc, char **argv)
     int code = parse(argc, argv, &a);
     if (code >= 0) return code;
     a.run.test.vectors = vectors_dir(a.run.test.vectors);
-    code = check_subjects(a.run.test.subjects);
-    if (code >= 0) return code;
+    struct err e = {0};
+    if (subjects_check(a.run.test.subjects, &e) != ST_OK) return cmd_error("test", &e);
     struct case_list list;
     if (!cases_collect(&list, &a.run)) {
         cases_free(&list);

@@ -146,8 +146,7 @@ int cmd_trace(int argc, char **argv)
     int code = parse(argc, argv, &a);
     if (code >= 0) return code;
     if (a.list) return print_list();
-    if (!subject_known(a.subject))
-        return cmd_usage("trace", "unknown subject '%s' (known: %s)", a.subject, subject_names());
+    if (subject_check(a.subject, &e) != ST_OK) return cmd_error("trace", &e);
     if (gguf_open(&g, a.model, &e) != ST_OK) return cmd_error("trace", &e);
     interrupt_catch();
     enum status st = trace(&a, &g, &e);

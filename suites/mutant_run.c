@@ -65,9 +65,10 @@ void mutant_command(char *out, size_t cap, const struct mutant *m, const char *s
 {
     char subject[64] = "";
     if (strcmp(m->subject, "-") != 0)
-        snprintf(subject, sizeof subject, " --subject '%s'", m->subject);
-    snprintf(out, cap, "%s%s '%s/assay' test '%s'%s --timeout 20 --json '%s/report.json'",
-             *m->variant ? "ASSAY_VARIANT=" : "", m->variant, scratch, m->filter, subject, scratch);
+        snprintf(subject, sizeof subject, " --subject '%s%s%s'", m->subject, *m->variant ? "+" : "",
+                 m->variant);
+    snprintf(out, cap, "'%s/assay' test '%s'%s --timeout 20 --json '%s/report.json'", scratch,
+             m->filter, subject, scratch);
 }
 
 void mutant_run(struct mutant_result *out, const struct mutant_build *b, const struct mutant *m,

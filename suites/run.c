@@ -362,10 +362,12 @@ struct run_state {
 static void take_result(struct run_state *s, size_t i, const struct case_result *r)
 {
     const struct test_case *c = &s->l->cases[i];
-    char name[CASE_NAME], rerun[CASE_NAME + 64];
+    char name[CASE_NAME], rerun[2 * CASE_NAME + 64];
     case_name(c, name, sizeof name);
-    snprintf(rerun, sizeof rerun, "assay test '%s' --seed %llu", name,
-             (unsigned long long)s->o->test.seed);
+    const bool named = c->subject && strpbrk(c->subject, ":+"); /* not among those by default */
+    snprintf(rerun, sizeof rerun, "assay test '%s' --seed %llu%s%s%s", name,
+             (unsigned long long)s->o->test.seed, named ? " --subject '" : "",
+             named ? c->subject : "", named ? "'" : "");
     s->totals->by_status[r->status]++;
     if (s->o->verbose || is_bad(r->status)) {
         progress_end();

@@ -36,20 +36,26 @@ static const struct subject_kind *kind_of(const char *name)
     return NULL;
 }
 
-static const char *const known[] = {"cpu", "vulkan", "cuda", "cuda-sim"};
-
-const char *subject_names(void)
+enum status subject_check(const char *name, struct err *e)
 {
-    return "reference, cpu, vulkan[:N], cuda[:N], cuda-sim, plugin:FILE.so";
+    static const char *const known[] = {"cpu", "vulkan", "cuda", "cuda-sim"};
+    const size_t n = strcspn(name, ":+");
+    if (strcmp(name, "reference") == 0 || kind_of(name)) return ST_OK;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strlen(known[i]) == n && strncmp(known[i], name, n) == 0) return backend_check(name, e);
+    return fail(e, ST_USAGE,
+                "unknown subject '%s' (known: reference, cpu, vulkan[:N], cuda[:N], cuda-sim, "
+                "plugin:FILE.so; NAME+WORD forces kernels)",
+                name);
 }
 
-bool subject_known(const char *name)
+enum status subjects_check(const char *list, struct err *e)
 {
-    size_t n = strcspn(name, ":");
-    if (strcmp(name, "reference") == 0 || kind_of(name)) return true;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strlen(known[i]) == n && strncmp(known[i], name, n) == 0) return true;
-    return false;
+    char name[SUBJECT_NAME];
+    enum status st = ST_OK;
+    for (size_t i = 0; !st && list && subject_name_at(list, i, name, sizeof name); i++)
+        st = subject_check(name, e);
+    return st;
 }
 
 const char *subject_name_at(const char *list, size_t i, char *buf, size_t cap)
@@ -97,7 +103,7 @@ enum status subject_open(const struct subject **out, const char *name, struct er
         if (s->kind->open(&s->subject, strchr(name, ':') + 1, &s->why) != ST_OK)
             return fail(e, s->why.st, "%s", s->why.text);
     } else {
-        struct backend_options o = {.variant = getenv("ASSAY_VARIANT"), .n_threads = n_threads};
+        struct backend_options o = {.n_threads = n_threads};
         if (backend_open(&s->subject.backend, name, &o, &s->why) != ST_OK)
             return fail(e, s->why.st, "%s", s->why.text);
     }

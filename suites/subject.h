@@ -38,7 +38,7 @@ struct subject_kind {
 /* k must live as long as the program. */
 void subject_kind_add(const struct subject_kind *k);
 
-/* Opens a subject by name: "reference", or a backend as in backend_open. ST_NO_DEVICE with the
+/* Opens a subject by name: "reference", or a backend as in backend_check. ST_NO_DEVICE with the
  * reason when it cannot run here. Cached per process: closed by subjects_close. */
 enum status subject_open(const struct subject **out, const char *name, struct err *e);
 void subjects_close(void);
@@ -46,9 +46,10 @@ void subjects_close(void);
 /* Threads of the reference and of CPU backends opened from now on; 0 = one per core. */
 void subjects_threads(int n);
 
-/* True if the name is a subject of this program, present or not; all such names, for messages. */
-bool subject_known(const char *name);
-const char *subject_names(void);
+/* ST_USAGE, with what there is, unless the name is a subject of this program, present or not. */
+enum status subject_check(const char *name, struct err *e);
+/* The same for a comma list; NULL is all right. */
+enum status subjects_check(const char *list, struct err *e);
 
 /* Decodes n elements as rows of one row on the subject, by whichever level it has. */
 enum status subject_decode(const struct subject *s, enum tensor_type t, const uint8_t *blocks,

@@ -29,9 +29,6 @@ static enum status cpu_open(struct backend **out, const struct backend_options *
     if (o->device && strcmp(o->device, "0") != 0) {
         return fail(e, ST_NO_DEVICE, "cpu: device %s does not exist, only 0", o->device);
     }
-    if (o->variant && strcmp(o->variant, "panels") != 0) {
-        return fail(e, ST_USAGE, "cpu: unknown variant '%s' (panels)", o->variant);
-    }
     struct cpu *c = alloc_array(1, sizeof *c);
     if (!c) return fail(e, ST_NOMEM, "cpu: out of memory");
     c->base.ops = &cpu_backend;
@@ -203,6 +200,7 @@ void cpu_count(struct cpu *c, const char *op, const char *type, const char *way)
 
 const struct backend_ops cpu_backend = {
     .name = "cpu",
+    .words = "panels",
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,

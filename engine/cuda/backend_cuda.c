@@ -107,9 +107,6 @@ static enum status open_device(struct backend *b, const struct backend_options *
     const char *each = getenv("ASSAY_CUDA_SYNC");
     const char *variant = o ? o->variant : NULL;
     int ordinal = 0, major = 0;
-    for (const char *p = variant; p && *p; p += strcspn(p, ","), p += *p == ',')
-        if (!cuda_variant_known(p, strcspn(p, ",")))
-            return fail(e, ST_USAGE, "cuda: no variant \"%.*s\"", (int)strcspn(p, ","), p);
     TRY(driver_open(&b->driver, e));
     TRY(choose_device(d, o ? o->device : NULL, &ordinal, e));
     TRY(CU(d, device_get, (&b->device, ordinal)));
@@ -258,6 +255,7 @@ static enum status cuda_download(struct backend *b, void *dst, struct view src, 
 
 const struct backend_ops cuda_backend = {
     .name = "cuda",
+    .words = "general",
     .open = cuda_open,
     .close = cuda_close,
     .describe = cuda_describe,

@@ -65,8 +65,6 @@ struct cuda_base {
 
 extern const struct backend_ops cuda_backend, cuda_sim_backend;
 
-/* Variants of the kernels themselves, words of the comma list backend_options.variant. */
-bool cuda_variant_known(const char *word, size_t len);
 /* Fills in the choices; mma: the device has TF32 tensor cores. list may be NULL. */
 void cuda_choose(struct cuda_base *c, const char *list, bool mma);
 

@@ -6,17 +6,12 @@
 
 static const char general_word[] = "general";
 
-bool cuda_variant_known(const char *word, size_t len)
-{
-    return len == strlen(general_word) && memcmp(word, general_word, len) == 0;
-}
-
 void cuda_choose(struct cuda_base *c, const char *list, bool mma)
 {
     for (const char *p = list; p && *p;) {
-        size_t len = strcspn(p, ",");
-        if (cuda_variant_known(p, len)) c->general = true;
-        p += len + (p[len] == ',');
+        size_t len = strcspn(p, "+");
+        if (len == strlen(general_word) && memcmp(p, general_word, len) == 0) c->general = true;
+        p += len + (p[len] == '+');
     }
     c->mma = mma && !c->general;
 }

@@ -245,6 +245,7 @@ static void vk_stats(struct backend *b, struct backend_stats *out)
 
 const struct backend_ops vulkan_backend = {
     .name = "vulkan",
+    .words = vk_words,
     .open = vk_open,
     .close = vk_close,
     .describe = vk_describe,

@@ -221,6 +221,7 @@ extern const struct backend_ops vulkan_backend;
 /* config.c */
 /* Texels that a buffer view must reach for the products of processors: a segment of an import. */
 #define ROWS_TEXELS ((UINT64_C(1) << 26) + (UINT64_C(1) << 20))
+extern const char vk_words[]; /* as in struct backend_ops */
 enum status vk_config_make(struct vk_config *out, const struct vk_caps *caps, const char *words,
                            struct err *e);
 

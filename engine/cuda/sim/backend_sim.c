@@ -1,7 +1,7 @@
 /* cuda-sim: the CUDA backend's kernels on the processor. A launch runs at once, its blocks spread
  * over a pool of threads; with checks, on the calling thread. Memory is plain host memory.
  *
- * Variants: "check" (also ASSAY_CUDA_SIM_CHECK=1), "mutant-NAME", and those of the kernels. */
+ * Variants: "check", "mutant-NAME", and those of the kernels. */
 #include "sim.h"
 
 #include <stdio.h>
@@ -20,21 +20,17 @@ struct backend {
 
 static enum status choose_build(const char *variant, const struct sim_build **out, struct err *e)
 {
-    const char *env = getenv("ASSAY_CUDA_SIM_CHECK");
     char name[32] = "fast";
-    if (env && strcmp(env, "1") == 0) snprintf(name, sizeof name, "check");
     for (const char *p = variant; p && *p;) {
-        size_t len = strcspn(p, ",");
+        size_t len = strcspn(p, "+");
         bool build =
             (len == 5 && memcmp(p, "check", len) == 0) || (len > 7 && memcmp(p, "mutant-", 7) == 0);
         if (build) snprintf(name, sizeof name, "%.*s", (int)len, p);
-        if (!build && !cuda_variant_known(p, len))
-            return fail(e, ST_USAGE, "cuda-sim: no variant \"%.*s\"", (int)len, p);
-        p += len + (p[len] == ',');
+        p += len + (p[len] == '+');
     }
     *out = sim_build_by_name(name);
     if (*out) return ST_OK;
-    return fail(e, ST_NO_DEVICE, "cuda-sim: variant \"%s\" is not in this build", name);
+    return fail(e, ST_NO_DEVICE, "cuda-sim: kernels '%s' are not in this build", name);
 }
 
 static void sim_close(struct backend *b)
@@ -222,6 +218,7 @@ static enum status sim_flush(struct backend *b, struct err *e)
 
 const struct backend_ops cuda_sim_backend = {
     .name = "cuda-sim",
+    .words = "general check mutant-",
     .open = sim_open,
     .close = sim_close,
     .describe = sim_describe,
