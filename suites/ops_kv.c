@@ -17,6 +17,7 @@ enum block_kind {
     BLOCK_one_hot,  /* one value that is not zero */
     BLOCK_constant, /* no range */
     BLOCK_tiny,     /* a scale whose reciprocal is infinite */
+    BLOCK_small,    /* a scale whose reciprocal is barely finite, and subnormal values */
     BLOCK_large,    /* a scale beyond binary16 */
     BLOCK_half,     /* a scale that is subnormal in binary16 */
     BLOCK_offset,   /* far from zero */
@@ -47,6 +48,7 @@ static void fill_block(enum block_kind kind, enum tensor_type type, struct rng *
                : kind == BLOCK_one_hot  ? (i == one ? (float)g : 0.0f)
                : kind == BLOCK_constant ? (float)spread
                : kind == BLOCK_tiny     ? (float)(g * 1e-39)
+               : kind == BLOCK_small    ? (float)(g * 1e-38 * steps_of(type) / 4)
                : kind == BLOCK_large    ? (float)(g * 1e9)
                : kind == BLOCK_half     ? (float)(g * 2e-6)
                : kind == BLOCK_offset   ? (float)(100 + g)

@@ -20,8 +20,6 @@ layout(set = 0, binding = 2) buffer Cache { uint cache[]; };
 #define HALVES 17u /* of the largest block */
 uint halves[HALVES];
 
-float source(uint i) { return uintBitsToFloat(src[i]); }
-
 void put_half(uint at, uint h)
 {
     const uint shift = 16u * (at & 1u);
@@ -53,11 +51,37 @@ void write_halves(uint from, uint cell, uint word)
     else put_half(2u * at + (lower ? 0u : 1u), lower ? lo : hi);
 }
 
-/* 1 / d, 0 where there is none. */
-float inverse(float d)
+/* ---- blocks ------------------------------------------------------------------------------------ */
+
+/* A device may flush subnormals. Blocks of values below 1 are therefore read LIFT times as large, by
+ * their bits: then none is subnormal, and what is made of them is rounded as it would have been. */
+#define LIFT 16777216.0 /* 2^24 */
+float lift;             /* of this block: LIFT or 1 */
+
+void choose_lift(uint from)
 {
-    const float id = divide(1.0, d);
-    return (floatBitsToUint(id) & 0x7f800000u) == 0x7f800000u ? 0.0 : id;
+    bool small = true;
+    for (uint i = 0u; i < BLOCK; i++) small = small && (src[from + i] & 0x7fffffffu) < 0x3f800000u;
+    lift = small ? LIFT : 1.0;
+}
+
+float source(uint i)
+{
+    const uint bits = src[i], m = bits & 0x7fffffu;
+    if (lift == 1.0) return uintBitsToFloat(bits);
+    if ((bits & 0x7f800000u) != 0u) return uintBitsToFloat(bits + (24u << 23));
+    return uintBitsToFloat((bits & 0x80000000u) | floatBitsToUint(float(m) * power2(-125)));
+}
+
+/* n steps in a (lifted): the size of one, and its reciprocal for lifted values, 0 where there is
+ * none. */
+float step_of(float a, float n, out float id)
+{
+    const float d = divide(a, n * lift);
+    id = divide(1.0, d);
+    id = (floatBitsToUint(id) & 0x7f800000u) == 0x7f800000u ? 0.0 : id;
+    if (lift != 1.0) id *= 1.0 / LIFT;
+    return d;
 }
 
 /* The value of largest magnitude, the first of equals. */
@@ -99,7 +123,8 @@ uint code4(float x)
 
 void encode_q8_0(uint from)
 {
-    const float d = divide(abs(largest(from)), 127.0), id = inverse(d);
+    float id;
+    const float d = step_of(abs(largest(from)), 127.0, id);
     halves[0] = half_bits(floatBitsToUint(d));
     for (uint i = 0u; i < BLOCK; i += 2u) {
         precise float a = source(from + i) * id, b = source(from + i + 1u) * id;
@@ -110,7 +135,8 @@ void encode_q8_0(uint from)
 /* Byte j holds elements j and j + 16. */
 void encode_4_bits(uint from)
 {
-    const float d = divide(largest(from), TYPE == TYPE_Q4_0 ? -8.0 : -127.0), id = inverse(d);
+    float id;
+    const float d = step_of(largest(from), TYPE == TYPE_Q4_0 ? -8.0 : -127.0, id);
     halves[0] = half_bits(floatBitsToUint(d));
     for (uint j = 0u; j < BLOCK / 4u; j++) {
         uint h = 0u;
@@ -125,16 +151,20 @@ void encode_4_bits(uint from)
 /* d | lo | fifth bits of all | bytes as above */
 void encode_q5_1(uint from)
 {
-    float lo = source(from), hi = lo;
+    float lo = source(from), hi = lo, id;
+    uint lo_bits = src[from];
     for (uint i = 1u; i < BLOCK; i++) {
         const float x = source(from + i);
-        if (x < lo) lo = x;
+        if (x < lo) {
+            lo = x;
+            lo_bits = src[from + i];
+        }
         if (x > hi) hi = x;
     }
     precise float range = hi - lo;
-    const float d = divide(range, 31.0), id = inverse(d);
+    const float d = step_of(range, 31.0, id);
     halves[0] = half_bits(floatBitsToUint(d));
-    halves[1] = half_bits(floatBitsToUint(lo));
+    halves[1] = half_bits(lo_bits);
     for (uint i = 2u; i < 12u; i++) halves[i] = 0u;
     for (uint i = 0u; i < BLOCK; i++) {
         precise float y = (source(from + i) - lo) * id;
@@ -148,9 +178,11 @@ void encode_q5_1(uint from)
 void write_block(uint from, uint cell, uint block)
 {
     const uint bytes = block_bytes(TYPE);
-    if (TYPE == TYPE_Q8_0) encode_q8_0(from + block * BLOCK);
-    else if (TYPE == TYPE_Q5_1) encode_q5_1(from + block * BLOCK);
-    else encode_4_bits(from + block * BLOCK);
+    from += block * BLOCK;
+    choose_lift(from);
+    if (TYPE == TYPE_Q8_0) encode_q8_0(from);
+    else if (TYPE == TYPE_Q5_1) encode_q5_1(from);
+    else encode_4_bits(from);
     put_halves((base[2] + cache_bytes(TYPE, n_in) * cell + block * bytes) / 2u, bytes / 2u);
 }
 
