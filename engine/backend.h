@@ -183,6 +183,7 @@ struct op_moe_sum {
 struct backend_stats {
     uint64_t dispatches; /* operations that ran on the device since it was opened */
     char variant[64];    /* kernel variant of the last one: "matvec_q4_k_rows" */
+    bool flushes;        /* the device may take subnormals of binary32 for zeros */
 };
 
 struct device_info {

@@ -15,9 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double U32 = 0x1p-24;   /* unit roundoff of binary32 */
-static const double TINY = 0x1p-149; /* smallest subnormal: one rounding in that range */
-static const double MARGINAL = 0.5;  /* share of the bound from which a pass is marginal */
+static const double U32 = 0x1p-24; /* unit roundoff of binary32 */
+/* What one rounding may cost near zero: half the smallest subnormal and more, or, on a device that may
+ * flush subnormals, the smallest normal number. */
+static const double TINY = 0x1p-149, FLUSHED = 0x1p-126;
+static const double MARGINAL = 0.5; /* share of the bound from which a pass is marginal */
 
 /* Of terms that are all zero: these are exact. */
 static bool is_exact(enum tol_class cls, double mag)
@@ -25,19 +27,19 @@ static bool is_exact(enum tol_class cls, double mag)
     return cls == TOL_EXACT || (mag == 0 && (cls == TOL_DOT || cls == TOL_REDUCE));
 }
 
-double bound_hard(enum tol_class cls, double want, double mag, size_t n)
+static double hard(enum tol_class cls, double want, double mag, size_t n, double tiny)
 {
     if (is_exact(cls, mag)) return 0;
     switch (cls) {
     case TOL_EXACT:
         return 0;
     case TOL_DOT:
-        return ((double)n + 2) * (U32 * mag + TINY);
+        return ((double)n + 2) * (U32 * mag + tiny);
     case TOL_REDUCE:
-        return ((double)n + 8) * (U32 * mag + TINY);
+        return ((double)n + 8) * (U32 * mag + tiny);
     case TOL_ULP2:
     case TOL_ULP8: {
-        double ulp = fabs(want) < FLT_MIN ? TINY : ldexp(1, ilogb(want) - 23);
+        double ulp = fabs(want) < FLT_MIN ? tiny : ldexp(1, ilogb(want) - 23);
         return (cls == TOL_ULP2 ? 2 : 8) * ulp + mag;
     }
     case TOL_DIST:
@@ -46,13 +48,23 @@ double bound_hard(enum tol_class cls, double want, double mag, size_t n)
     return 0;
 }
 
+static double marginal(enum tol_class cls, double want, double mag, size_t n, double tiny)
+{
+    double root = sqrt((double)n), sure = hard(cls, want, mag, n, tiny);
+    if (is_exact(cls, mag)) return 0;
+    if (cls == TOL_DOT) return fmin(sure, 8 * root * (U32 * mag + tiny));
+    if (cls == TOL_REDUCE) return fmin(sure, (root / 2 + 8) * (U32 * mag + tiny));
+    return sure;
+}
+
+double bound_hard(enum tol_class cls, double want, double mag, size_t n)
+{
+    return hard(cls, want, mag, n, TINY);
+}
+
 double bound_marginal(enum tol_class cls, double want, double mag, size_t n)
 {
-    double root = sqrt((double)n), hard = bound_hard(cls, want, mag, n);
-    if (is_exact(cls, mag)) return 0;
-    if (cls == TOL_DOT) return fmin(hard, 8 * root * (U32 * mag + TINY));
-    if (cls == TOL_REDUCE) return fmin(hard, (root / 2 + 8) * (U32 * mag + TINY));
-    return hard;
+    return marginal(cls, want, mag, n, TINY);
 }
 
 /* Error of one element against its bound: 0 when equal (infinities and NaN included), infinite
@@ -185,12 +197,13 @@ static double row_share(size_t cols)
 void compare(struct case_result *r, const struct comparison *c)
 {
     struct tally t = tally_start(r, c->rows, c->cols, row_share(c->cols));
+    const double tiny = r->flushes ? FLUSHED : TINY;
     t.axes = c->axes;
     for (size_t i = 0; i < c->rows * c->cols; i++) {
         double want = c->want[i], err = element_error(c->got[i], want);
         size_t before = t.bad;
         if (c->cls == TOL_EXACT) err = element_error(c->got[i], (float)want);
-        tally_element(&t, err, bound_marginal(c->cls, want, c->mag ? c->mag[i] : 0, c->n), want);
+        tally_element(&t, err, marginal(c->cls, want, c->mag ? c->mag[i] : 0, c->n, tiny), want);
         tally_value(&t, c->got[i], before);
     }
     tally_finish(&t, c->rows, c->cols);

@@ -20,6 +20,7 @@ struct case_result {
     char message[600];          /* why it failed or was skipped; one line */
     char variant[64];           /* kernel variant that ran */
     uint64_t dispatches;        /* operations that ran on the device */
+    bool flushes;               /* the device may flush subnormals: its bounds allow for it */
     double seconds;
 };
 

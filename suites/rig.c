@@ -27,6 +27,7 @@ bool rig_open(struct rig *r, struct test *t, const struct test_case *c)
     struct backend_stats s = {0};
     if (r->ops->stats) r->ops->stats(r->b, &s);
     r->dispatches = s.dispatches;
+    t->result.flushes = s.flushes;
     return true;
 }
 

@@ -239,7 +239,7 @@ static enum status vk_describe(uint32_t i, struct device_info *out, struct err *
 
 static void vk_stats(struct backend *b, struct backend_stats *out)
 {
-    *out = (struct backend_stats){.dispatches = b->dispatches};
+    *out = (struct backend_stats){.dispatches = b->dispatches, .flushes = !b->caps.denorm_preserve};
     memcpy(out->variant, b->variant, sizeof out->variant);
 }
 
