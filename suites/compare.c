@@ -89,16 +89,15 @@ struct tally {
     uint8_t *flags;
     size_t i, cols;
     size_t bad, not_finite, not_written;
-    double share;                 /* of the bound that the errors of a row may use, as rms */
     double errors, bounds, wants; /* sums of squares of the row so far */
+    double fourths;               /* sum of the fourth powers of its bounds */
     size_t bad_rows, worst_row;
     double worst_excess, worst_limit; /* of the row that exceeds its limit most */
 };
 
-static struct tally tally_start(struct case_result *r, size_t rows, size_t cols, double share)
+static struct tally tally_start(struct case_result *r, size_t rows, size_t cols)
 {
-    return (struct tally){
-        .r = r, .flags = calloc(rows * cols + 1, 1), .cols = cols, .share = share};
+    return (struct tally){.r = r, .flags = calloc(rows * cols + 1, 1), .cols = cols};
 }
 
 static void note_nmse(struct case_result *r, double nmse)
@@ -106,12 +105,19 @@ static void note_nmse(struct case_result *r, double nmse)
     if (isnan(r->nmse_worst_row) || !(nmse <= r->nmse_worst_row)) r->nmse_worst_row = nmse;
 }
 
+/* The share of the bound that the errors of a row may use, as rms. Of few elements, one may lie near its
+ * bound; the rms of many may not. Those count that carry the bound: of a softmax, often one. */
+static double row_share(const struct tally *t)
+{
+    return t->bounds * t->bounds < 16 * t->fourths ? 0.5 : 0.25;
+}
+
 /* The errors of a row, as NMSE, against the limit that their bounds give: rounding errors lie far
  * below their bounds, so many that come near are a fault even if none is over. The reference's
  * energy is the denominator; a row of zeros has none, and its bounds are those of zeros. */
 static void tally_row(struct tally *t)
 {
-    double limit = t->share * t->share * t->bounds;
+    const double share = row_share(t), limit = share * share * t->bounds;
     note_nmse(t->r, t->errors == 0 ? 0 : t->errors / t->wants);
     if (!(t->errors <= limit)) {
         double excess = limit > 0 ? t->errors / limit : INFINITY;
@@ -121,7 +127,7 @@ static void tally_row(struct tally *t)
             t->worst_limit = limit / t->wants;
         }
     }
-    t->errors = t->bounds = t->wants = 0;
+    t->errors = t->bounds = t->fourths = t->wants = 0;
 }
 
 static void tally_element(struct tally *t, double err, double bound, double want)
@@ -139,6 +145,7 @@ static void tally_element(struct tally *t, double err, double bound, double want
     }
     t->errors += err * err;
     t->bounds += bound * bound;
+    t->fourths += bound * bound * bound * bound;
     t->wants += isfinite(want) ? want * want : 0;
     if (++t->i % t->cols == 0) tally_row(t);
 }
@@ -188,15 +195,9 @@ static void tally_finish(struct tally *t, size_t rows, size_t cols)
     free(t->flags);
 }
 
-/* Of few elements, one may lie near its bound; the rms of many may not. */
-static double row_share(size_t cols)
-{
-    return cols < 16 ? 0.5 : 0.25;
-}
-
 void compare(struct case_result *r, const struct comparison *c)
 {
-    struct tally t = tally_start(r, c->rows, c->cols, row_share(c->cols));
+    struct tally t = tally_start(r, c->rows, c->cols);
     const double tiny = r->flushes ? FLUSHED : TINY;
     t.axes = c->axes;
     for (size_t i = 0; i < c->rows * c->cols; i++) {
@@ -212,7 +213,7 @@ void compare(struct case_result *r, const struct comparison *c)
 void compare_within_on(struct case_result *r, const float *got, const double *want,
                        const double *bound, size_t rows, size_t cols, const struct axes *axes)
 {
-    struct tally t = tally_start(r, rows, cols, row_share(cols));
+    struct tally t = tally_start(r, rows, cols);
     t.axes = axes;
     for (size_t i = 0; i < rows * cols; i++) {
         size_t before = t.bad;
@@ -231,7 +232,7 @@ void compare_within(struct case_result *r, const float *got, const double *want,
 void compare_bits_on(struct case_result *r, const float *got, const float *want, size_t rows,
                      size_t cols, const struct axes *axes)
 {
-    struct tally t = tally_start(r, rows, cols, 0);
+    struct tally t = tally_start(r, rows, cols);
     t.axes = axes;
     for (size_t i = 0; i < rows * cols; i++) {
         bool same = bits_of(got[i]) == bits_of(want[i]) || (isnan(got[i]) && isnan(want[i]));
@@ -252,7 +253,7 @@ void compare_bits(struct case_result *r, const float *got, const float *want, si
 void compare_bytes(struct case_result *r, const void *got, const void *want, size_t n)
 {
     const uint8_t *a = got, *b = want;
-    struct tally t = tally_start(r, 1, n, 0);
+    struct tally t = tally_start(r, 1, n);
     for (size_t i = 0; i < n; i++) tally_element(&t, a[i] == b[i] ? 0 : abs(a[i] - b[i]), 0, b[i]);
     tally_finish(&t, 1, n);
 }
