@@ -4,6 +4,7 @@
 #include "spec/spec.h"
 #include "validate.h"
 
+#include <errno.h>
 #include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,6 +12,32 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+
+/* 2026-11-20, of the Gregorian calendar. */
+static bool is_day(const char *s)
+{
+    static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    for (size_t i = 0; i < 10; i++)
+        if (i == 4 || i == 7 ? s[i] != '-' : s[i] < '0' || s[i] > '9') return false;
+    int year = atoi(s), month = atoi(s + 5), day = atoi(s + 8);
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return s[10] == 0 && month >= 1 && month <= 12 && day >= 1 &&
+           day <= days[month - 1] - (month == 2 && !leap);
+}
+
+/* Expiry is compared as text, so that a day that does not exist could hold for years. */
+static enum status check_days(const json_t *policy, const char *path, struct err *e)
+{
+    size_t i;
+    json_t *w;
+    json_array_foreach(
+        json_object_get(policy, "waivers"), i,
+        w) if (!is_day(json_text(w, "expires"))) return fail(e, ST_FORMAT,
+                                                             "%s: /waivers/%zu/expires: there is "
+                                                             "no day '%s'",
+                                                             path, i, json_text(w, "expires"));
+    return ST_OK;
+}
 
 enum status policy_load(json_t **out, const char *path, struct err *e)
 {
@@ -24,6 +51,7 @@ enum status policy_load(json_t **out, const char *path, struct err *e)
     if (!p) return fail(e, ST_FORMAT, "%s: not a policy: line %d: %s", path, je.line, je.text);
     enum status st = validate_schema(&found, "policy.schema.json", p, e);
     if (st == ST_OK && found.n) st = fail(e, ST_FORMAT, "%s: %s", path, found.text[0]);
+    if (st == ST_OK) st = check_days(p, path, e);
     if (st != ST_OK) {
         json_decref(p);
         return st;
@@ -35,18 +63,17 @@ enum status policy_load(json_t **out, const char *path, struct err *e)
 enum status gate_today(char out[11], const char *text, struct err *e)
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    char *end = "";
     struct tm tm = {0};
-    time_t t = epoch && *epoch ? (time_t)strtoll(epoch, NULL, 10) : time(NULL);
-    int y, m, d, end = 0;
-    if (!text) {
-        gmtime_r(&t, &tm);
-        strftime(out, 11, "%Y-%m-%d", &tm);
+    if (text) {
+        if (!is_day(text)) return fail(e, ST_USAGE, "'%s' is not a day like 2026-11-20", text);
+        memcpy(out, text, 11);
         return ST_OK;
     }
-    if (strlen(text) != 10 || sscanf(text, "%4d-%2d-%2d%n", &y, &m, &d, &end) != 3 || end != 10 ||
-        m < 1 || m > 12 || d < 1 || d > 31)
-        return fail(e, ST_USAGE, "'%s' is not a day like 2026-11-20", text);
-    memcpy(out, text, 11);
+    errno = 0;
+    time_t t = epoch && *epoch ? (time_t)strtoll(epoch, &end, 10) : time(NULL);
+    if (*end || errno || !gmtime_r(&t, &tm) || strftime(out, 11, "%Y-%m-%d", &tm) != 10)
+        return fail(e, ST_USAGE, "SOURCE_DATE_EPOCH: '%s' is no number of seconds", epoch);
     return ST_OK;
 }
 
@@ -263,6 +290,7 @@ static void judge_others(struct gate *g)
 json_t *gate_make(const json_t *report, const json_t *policy, const char *today)
 {
     struct gate g = {.cases = json_object_get(report, "cases"), .policy = policy};
+    struct findings found = {0};
     size_t i;
     json_t *rule;
     g.waivers = copies(json_object_get(policy, "waivers"), today);
@@ -278,6 +306,8 @@ json_t *gate_make(const json_t *report, const json_t *policy, const char *today)
     if (json_is_true(json_object_get(policy, "clean")) &&
         json_is_true(json_at(report, "tool.dirty")))
         problem(&g, "the report is of a build with changes that are not committed");
+    validate_sums(&found, report);
+    if (found.n) problem(&g, "the report contradicts itself: %s", found.text[0]);
     count_waivers(&g);
     json_array_foreach(json_object_get(policy, "require"), i, rule) judge_rule(&g, rule);
     judge_others(&g);

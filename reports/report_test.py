@@ -319,7 +319,14 @@ def test_gate(_):
     gate([], waived, lambda p: p["waivers"].append(waiver))
     gate(["requires nothing"], good, lambda p: p.update(require=[]))
     run("report", "gate", write("r.json", good), "--policy", write("p.json", dict(policy, surprise=1)), code=1)
-    run("report", "gate", write("r.json", good), "--policy", write("p.json", policy), "--today", "soon", code=2)
+    gate(["contradicts itself: /summary/pass"], dict(good, summary=dict(good["summary"], **{"pass": 99})))
+    no_day = dict(policy, waivers=[dict(waiver, expires="2026-13-01")])
+    run("report", "gate", write("r.json", good), "--policy", write("p.json", no_day), code=1)
+    report, policy = write("r.json", good), write("p.json", policy)
+    for day in "soon", "2026-02-29", "+026-11-20", "2026-11-20 ":
+        run("report", "gate", report, "--policy", policy, "--today", day, code=2)
+    for epoch in "soon", "99999999999999999999", "999999999999":
+        run("report", "gate", report, "--policy", policy, code=2, env={"SOURCE_DATE_EPOCH": epoch})
     run("report", "gate", write("r.json", good), code=2)
     print("the gate closes when it should")
 
@@ -338,20 +345,30 @@ def test_signoff(_):
     log = os.path.join(work, "build.log")
     with open(log, "w") as f:
         f.write("built\n")
-    args = ["report", "signoff", report, "--policy", policy, "--product", "Example | engine", "--version", "1.2.3", "--log", log]
+    packed, nothing = os.path.join(work, "test.log.gz"), os.path.join(work, "warnings.log")
+    with gzip.open(packed, "w") as f, open(nothing, "w"):
+        f.write(b"tested\n")
+    args = ["report", "signoff", report, "--policy", policy, "--product", "Example | engine", "--version", "1.2.3",
+            "--log", log, "--log", packed, "--log", nothing]
     one, two = os.path.join(work, "one"), os.path.join(work, "two")
     run(*args, "--out", one, "--today", "2026-11-20")
     run(*args, "--out", two, env={"SOURCE_DATE_EPOCH": "1795132800"})
     a, b = tree(one), tree(two)
     assert a == b, [k for k in a if a[k] != b.get(k)]
     assert sorted(a) == sorted(["report.json", "report.html", "policy.json", "gate.json", "junit.xml", "environment.json",
-                                "STATEMENT.md", "SHA256SUMS", "logs/build.log"])
+                                "STATEMENT.md", "SHA256SUMS", "logs/build.log", "logs/test.log.gz", "logs/warnings.log"])
+    assert a["logs/test.log.gz"] == open(packed, "rb").read() and a["logs/warnings.log"] == b""
     sums = dict(reversed(line.split("  ")) for line in a["SHA256SUMS"].decode().splitlines())
     assert sums == {k: hashlib.sha256(v).hexdigest() for k, v in a.items() if k != "SHA256SUMS"}
     text = a["STATEMENT.md"].decode()
     for words in "Example \\| engine", "1.2.3", "Example CPU", "llvmpipe", "vulkan: no device", "## Waivers":
         assert words in text, words
     run(*args, "--out", one, code=2)
+    run(*args, "--log", os.path.join(work, "absent"), "--out", os.path.join(work, "none"), code=1)
+    assert not os.path.exists(os.path.join(work, "none"))
+    os.mkdir(os.path.join(work, "there"))
+    run(*args, "--log", work, "--out", os.path.join(work, "there"), code=1)
+    assert os.listdir(os.path.join(work, "there")) == []
     failing = write("f.json", read(SAMPLE))
     run("report", "signoff", failing, *args[3:], "--out", os.path.join(work, "three"), code=1)
     assert not os.path.exists(os.path.join(work, "three"))

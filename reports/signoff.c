@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_NAMES = 4096 };
 
@@ -81,6 +82,22 @@ static enum status copy(struct release *r, const char *name, const char *from, s
     return st;
 }
 
+/* A log as it is, compressed or empty. */
+static enum status copy_log(struct release *r, const char *name, const char *from, struct err *e)
+{
+    struct buffer text = {0};
+    char part[4096];
+    size_t n;
+    FILE *f = fopen(from, "rb");
+    if (!f) return fail(e, ST_IO, "%s: %s", from, strerror(errno));
+    while ((n = fread(part, 1, sizeof part, f)) > 0) buffer_add(&text, part, n);
+    bool ok = !ferror(f);
+    fclose(f);
+    if (ok) return write_text(r, name, &text, e);
+    buffer_free(&text);
+    return fail(e, ST_IO, "%s: could not be read: %s", from, strerror(errno));
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -111,7 +128,7 @@ static enum status write_logs(struct release *r, const struct signoff *s, struct
     for (size_t i = 0; i < s->n_logs; i++) {
         const char *base = strrchr(s->logs[i], '/') ? strrchr(s->logs[i], '/') + 1 : s->logs[i];
         snprintf(name, sizeof name, "logs/%.255s", base);
-        if (copy(r, name, s->logs[i], e) != ST_OK) return e->st;
+        if (copy_log(r, name, s->logs[i], e) != ST_OK) return e->st;
     }
     return ST_OK;
 }
@@ -137,13 +154,28 @@ static enum status write_all(struct release *r, const struct signoff *s, struct 
     return st == ST_OK ? write_sums(r, e) : st;
 }
 
+/* Takes back what was written: half a release must not be taken for one. */
+static void clear(struct release *r, bool made)
+{
+    char path[4400];
+    for (size_t i = 0; i < r->n; i++) {
+        snprintf(path, sizeof path, "%s/%s", r->dir, r->names[i]);
+        unlink(path);
+    }
+    snprintf(path, sizeof path, "%s/logs", r->dir);
+    rmdir(path);
+    if (made) rmdir(r->dir);
+}
+
 enum status signoff_make(const char *dir, const struct signoff *s, struct err *e)
 {
     struct release r = {.dir = dir};
-    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+    bool made = mkdir(dir, 0777) == 0;
+    if (!made && errno != EEXIST)
         return fail(e, ST_IO, "%s: cannot be made: %s", dir, strerror(errno));
     if (!is_empty(dir)) return fail(e, ST_USAGE, "%s: is not empty", dir);
     enum status st = write_all(&r, s, e);
+    if (st != ST_OK) clear(&r, made);
     for (size_t i = 0; i < r.n; i++) free(r.names[i]);
     return st;
 }

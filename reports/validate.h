@@ -19,6 +19,6 @@ enum status validate_schema(struct findings *out, const char *schema_name, json_
 
 /* What a schema cannot say: summary and coverage are what the cases add up to, statuses agree with
  * the numbers beside them. */
-void validate_sums(struct findings *out, json_t *report);
+void validate_sums(struct findings *out, const json_t *report);
 
 #endif

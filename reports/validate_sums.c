@@ -70,7 +70,7 @@ static void check_case(struct findings *out, const json_t *c, size_t i)
         complain(out, "/cases/%zu: %s: skipped without a reason", i, name);
 }
 
-void validate_sums(struct findings *out, json_t *report)
+void validate_sums(struct findings *out, const json_t *report)
 {
     json_t *copy = json_object(), *c;
     size_t i;
