@@ -104,13 +104,28 @@ void buffer_markdown(struct buffer *b, const char *s)
     }
 }
 
+void buffer_code(struct buffer *b, const char *s)
+{
+    size_t longest = 0, n;
+    for (const char *p = s; *p; p += n ? n : 1) {
+        n = strspn(p, "`");
+        if (n > longest) longest = n;
+    }
+    for (size_t i = 0; i <= longest; i++) buffer_put(b, "`");
+    if (longest) buffer_put(b, " ");
+    for (; *s; s++) buffer_add(b, (unsigned char)*s < 0x20 ? " " : s, 1);
+    if (longest) buffer_put(b, " ");
+    for (size_t i = 0; i <= longest; i++) buffer_put(b, "`");
+}
+
 void buffer_csv(struct buffer *b, const char *s)
 {
-    if (!strpbrk(s, ",\"\r\n")) {
+    bool formula = *s && strchr("=+-@\t\r", *s) && strcmp(s, "-inf") != 0;
+    if (!formula && !strpbrk(s, ",\"\r\n")) {
         buffer_put(b, s);
         return;
     }
-    buffer_put(b, "\"");
+    buffer_put(b, formula ? "\"'" : "\"");
     for (; *s; s++) {
         if (*s == '"') buffer_put(b, "\"");
         buffer_add(b, s, 1);

@@ -23,7 +23,10 @@ void buffer_json(struct buffer *b, const json_t *j, size_t flags);
 void buffer_xml(struct buffer *b, const char *s);
 /* Text inside of a cell of a Markdown table: no line ends, nothing that starts markup. */
 void buffer_markdown(struct buffer *b, const char *s);
-/* A field of a CSV file, quoted if need be (RFC 4180). */
+/* Code inside of a line of Markdown, whatever marks are in it. */
+void buffer_code(struct buffer *b, const char *s);
+/* A field of a CSV file, quoted if need be (RFC 4180). Text that spreadsheets would run as a formula
+ * gets an apostrophe in front. */
 void buffer_csv(struct buffer *b, const char *s);
 /* A number of JSON for people: 4 digits, or the text that stands for one; "-" for null. */
 void buffer_number(struct buffer *b, const json_t *number);

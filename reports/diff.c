@@ -1,9 +1,9 @@
 /* Comparing two reports case by case and measurement by measurement. */
 #include "diff.h"
+#include "buffer.h"
 #include "report_json.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 const struct diff_kind_info diff_kinds[DIFF_END] = {
@@ -28,13 +28,14 @@ static json_t *index_cases(const json_t *report)
     size_t i;
     json_array_foreach(json_object_get(report, "cases"), i, c)
     {
-        char key[640];
-        snprintf(key, sizeof key, "%.300s %.300s", json_text(c, "name"), json_text(c, "machine"));
-        json_t *have = json_object_get(index, key);
+        struct buffer key = {0};
+        buffer_print(&key, "%s\n%s", json_text(c, "machine"), json_text(c, "name"));
+        json_t *have = json_object_get(index, key.data);
         if (!have || rank(c) > rank(have) ||
             (rank(c) == rank(have) &&
              uses_more(json_object_get(c, "used"), json_object_get(have, "used"))))
-            json_object_set(index, key, c);
+            json_object_set(index, key.data, c);
+        buffer_free(&key);
     }
     return index;
 }

@@ -2,7 +2,6 @@
 #include "formats.h"
 #include "report_json.h"
 
-#include <stdio.h>
 #include <string.h>
 
 struct totals {
@@ -75,11 +74,13 @@ static void test_case(struct buffer *out, const json_t *c)
 {
     const char *status = json_text(c, "status"), *op = json_text(c, "op"),
                *type = json_text(c, "type"), *machine = json_text(c, "machine");
-    char class[256];
-    snprintf(class, sizeof class, "%s%s%s%s%s", json_text(c, "suite"), *op ? "." : "", op,
-             *type ? "." : "", type);
-    buffer_put(out, "    <testcase");
-    attribute(out, "classname", class);
+    buffer_put(out, "    <testcase classname=\"");
+    buffer_xml(out, json_text(c, "suite"));
+    buffer_put(out, *op ? "." : "");
+    buffer_xml(out, op);
+    buffer_put(out, *type ? "." : "");
+    buffer_xml(out, type);
+    buffer_put(out, "\"");
     attribute(out, "name", json_text(c, "name"));
     if (*machine) attribute(out, "machine", machine);
     buffer_print(out, " time=\"%.6f\"", json_real_at(c, "seconds"));
@@ -102,12 +103,17 @@ static void test_case(struct buffer *out, const json_t *c)
     buffer_put(out, "    </testcase>\n");
 }
 
-static void property(struct buffer *out, const char *name, const char *value)
+/* A property; a part that is NULL is none. */
+static void property(struct buffer *out, const char *const name[2], const char *const value[2])
 {
-    buffer_put(out, "      <property");
-    attribute(out, "name", name);
-    attribute(out, "value", value);
-    buffer_put(out, "/>\n");
+    buffer_put(out, "      <property name=\"");
+    for (size_t i = 0; i < 2 && name[i]; i++) buffer_xml(out, name[i]);
+    buffer_put(out, "\" value=\"");
+    for (size_t i = 0; i < 2 && value[i]; i++) {
+        buffer_put(out, i ? ", " : "");
+        buffer_xml(out, value[i]);
+    }
+    buffer_put(out, "\"/>\n");
 }
 
 static void properties(struct buffer *out, const json_t *report)
@@ -119,14 +125,10 @@ static void properties(struct buffer *out, const json_t *report)
     json_t *d;
     buffer_put(out, "    <properties>\n");
     for (i = 0; i < sizeof texts / sizeof *texts; i++)
-        property(out, texts[i], json_text(report, texts[i]));
+        property(out, (const char *[2]){texts[i]}, (const char *[2]){json_text(report, texts[i])});
     json_array_foreach(json_at(report, "environment.devices"), i, d)
-    {
-        char name[128], value[512];
-        snprintf(name, sizeof name, "device.%s", json_text(d, "subject"));
-        snprintf(value, sizeof value, "%s, %s", json_text(d, "name"), json_text(d, "driver"));
-        property(out, name, value);
-    }
+        property(out, (const char *[2]){"device.", json_text(d, "subject")},
+                 (const char *[2]){json_text(d, "name"), json_text(d, "driver")});
     buffer_put(out, "    </properties>\n");
 }
 

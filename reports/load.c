@@ -1,5 +1,6 @@
 /* Reading reports back: also those that an older version wrote, and what a torn write left. */
 #include "report_json.h"
+#include "validate.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -100,27 +101,25 @@ void report_recount(json_t *root)
     json_decref(cells);
 }
 
-/* What later minors added. */
+/* What later minors added; the sums are counted anew. */
 static void upgrade(json_t *root)
 {
-    if (json_object_get(root, "complete")) return;
+    static const char *const later[] = {"stopped", "coverage", "summary"};
+    json_t *rest = report_rest();
+    for (size_t i = 0; i < 3; i++) json_object_set(root, later[i], json_object_get(rest, later[i]));
     json_object_set_new(root, "complete", json_true());
-    json_object_set_new(root, "stopped", json_null());
-    report_recount(root);
+    json_decref(rest);
 }
 
-static bool is_report(const json_t *root)
+static enum status check(json_t *root, const char *path, struct err *e)
 {
-    static const char *const arrays[] = {"cases",  "coverage", "models", "locate",
-                                         "effect", "bench",    "mutants"};
-    size_t i;
-    json_t *c;
-    for (i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        if (!json_is_array(json_object_get(root, arrays[i]))) return false;
-    json_array_foreach(json_object_get(root, "cases"), i,
-                       c) if (!*json_text(c, "name") || !*json_text(c, "status")) return false;
-    return json_is_object(json_object_get(root, "summary")) &&
-           json_is_object(json_object_get(root, "environment"));
+    struct findings found = {0};
+    const char *schema = json_text(root, "schema_version");
+    if (strncmp(schema, REPORT_SCHEMA, 2) != 0)
+        return fail(e, ST_FORMAT, "%s: not a report of schema %c but of '%.16s'", path,
+                    *REPORT_SCHEMA, *schema ? schema : "none");
+    if (validate_schema(&found, "schema.json", root, e) != ST_OK) return e->st;
+    return found.n ? fail(e, ST_FORMAT, "%s: a damaged report: %s", path, found.text[0]) : ST_OK;
 }
 
 enum status report_load(json_t **out, const char *path, struct err *e)
@@ -131,20 +130,15 @@ enum status report_load(json_t **out, const char *path, struct err *e)
     if (file_open(&f, path, e) != ST_OK) return e->st;
     json_t *root =
         json_loadb((const char *)f.bytes.data, f.bytes.size, JSON_REJECT_DUPLICATES, &je);
-    if (!root && (root = recover(f.bytes))) report_recount(root);
+    bool torn = !root && (root = recover(f.bytes)), old = !json_object_get(root, "complete");
     file_close(&f);
     if (!root) return fail(e, ST_FORMAT, "%s: not a report: line %d: %s", path, je.line, je.text);
-    const char *schema = json_text(root, "schema_version");
-    if (strncmp(schema, REPORT_SCHEMA, 2) != 0)
-        fail(e, ST_FORMAT, "%s: not a report of schema %c but of '%.16s'", path, *REPORT_SCHEMA,
-             *schema ? schema : "none");
-    else if (!is_report(root))
-        fail(e, ST_FORMAT, "%s: a report, but damaged; 'assay report validate' says where", path);
-    if (e->st != ST_OK) {
+    if (old) upgrade(root);
+    if (check(root, path, e) != ST_OK) {
         json_decref(root);
         return e->st;
     }
-    upgrade(root);
+    if (old || torn) report_recount(root);
     *out = root;
     return ST_OK;
 }

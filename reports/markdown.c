@@ -46,7 +46,12 @@ static void matrix(struct buffer *out, const json_t *report)
     if (json_array_size(subjects)) {
         buffer_put(out, "\n### Conformance\n\nCases that ran, and the largest share of an error "
                         "bound that one of them used.\n\n| type |");
-        json_array_foreach(subjects, i, s) buffer_print(out, " %s |", json_string_value(s));
+        json_array_foreach(subjects, i, s)
+        {
+            buffer_put(out, " ");
+            buffer_markdown(out, json_string_value(s));
+            buffer_put(out, " |");
+        }
         buffer_put(out, "\n|---|");
         for (i = 0; i < json_array_size(subjects); i++) buffer_put(out, "---|");
         buffer_put(out, "\n");
@@ -87,7 +92,9 @@ static void type_row(struct buffer *out, const json_t *type)
     json_object_foreach(json_object_get(type, "subjects"), name, s)
     {
         const char *status = json_text(s, "status");
-        buffer_print(out, " %s: %s", name, status);
+        buffer_put(out, " ");
+        buffer_markdown(out, name);
+        buffer_print(out, ": %s", status);
         if (strcmp(json_text(s, "verdict"), "agree") != 0 && strcmp(status, "skip") != 0)
             buffer_print(out, " (%s)", json_text(s, "verdict"));
         if (json_is_number(json_object_get(s, "used"))) {
@@ -141,7 +148,10 @@ static void failures(struct buffer *out, const json_t *report)
             buffer_put(out, "; ");
             buffer_markdown(out, json_text(c, "pattern"));
         }
-        if (*json_text(c, "rerun")) buffer_print(out, "  \n  `%s`", json_text(c, "rerun"));
+        if (*json_text(c, "rerun")) {
+            buffer_put(out, "  \n  ");
+            buffer_code(out, json_text(c, "rerun"));
+        }
         buffer_put(out, "\n");
     }
     if (n > MAX_FAILURES) buffer_print(out, "- and %zu more\n", n - MAX_FAILURES);
@@ -190,9 +200,13 @@ enum status format_markdown(struct buffer *out, const json_t *report, struct err
                  json_text(report, "started"), json_real_at(report, "seconds"));
     json_array_foreach(json_at(report, "environment.devices"), i, d)
     {
-        buffer_print(out, "%s%s: ", i ? "; " : ". Devices: ", json_text(d, "subject"));
+        buffer_put(out, i ? "; " : ". Devices: ");
+        buffer_markdown(out, json_text(d, "subject"));
+        buffer_put(out, ": ");
         buffer_markdown(out, json_text(d, "name"));
-        buffer_print(out, " (%s)", json_text(d, "driver"));
+        buffer_put(out, " (");
+        buffer_markdown(out, json_text(d, "driver"));
+        buffer_put(out, ")");
     }
     buffer_put(out, ".\n");
     return out->failed ? fail(e, ST_NOMEM, "no memory for the text") : ST_OK;

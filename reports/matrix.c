@@ -1,21 +1,17 @@
 /* Types by subjects; see matrix.h. */
 #include "matrix.h"
+#include "buffer.h"
 #include "report_json.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 
-static void row_name(char *out, size_t cap, const json_t *cell)
+static void row_name(struct buffer *out, const json_t *cell)
 {
     const char *type = json_text(cell, "type");
-    if (!*type) {
-        snprintf(out, cap, "%s", json_text(cell, "suite"));
-        return;
-    }
-    size_t i;
-    for (i = 0; type[i] && i + 1 < cap; i++) out[i] = (char)toupper((unsigned char)type[i]);
-    out[i] = 0;
+    buffer_put(out, *type ? type : json_text(cell, "suite"));
+    for (size_t i = 0; *type && i < out->n; i++)
+        out->data[i] = (char)toupper((unsigned char)out->data[i]);
 }
 
 static json_t *cell_of(json_t *matrix, const char *row, const char *subject)
@@ -45,10 +41,11 @@ json_t *matrix_make(const json_t *report)
     size_t i;
     json_array_foreach(json_object_get(report, "coverage"), i, from)
     {
-        char row[64];
+        struct buffer row = {0};
         const char *subject = json_text(from, "subject");
-        row_name(row, sizeof row, from);
-        json_t *to = cell_of(matrix, row, *subject ? subject : "assay");
+        row_name(&row, from);
+        json_t *to = cell_of(matrix, row.data, *subject ? subject : "assay");
+        buffer_free(&row);
         for (size_t k = 0; k < 4; k++)
             json_object_set_new(
                 to, counts[k],

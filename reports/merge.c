@@ -2,7 +2,6 @@
 #include "report_json.h"
 #include "stream.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const char *const identity[] = {"host", "kernel", "cpu", "compiler", "flags"};
@@ -63,10 +62,9 @@ static const char *note_machine(json_t *root, json_t *env)
         merge_environment(m, env);
         return json_text(m, "machine");
     }
-    char name[320];
-    snprintf(name, sizeof name, "%.200s#%zu", json_text(env, "host"), json_array_size(others) + 2);
     m = json_deep_copy(env);
-    json_object_set_new(m, "machine", json_string(name));
+    json_object_set_new(
+        m, "machine", json_sprintf("%s#%zu", json_text(env, "host"), json_array_size(others) + 2));
     json_array_append_new(others, m);
     return json_text(m, "machine");
 }

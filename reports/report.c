@@ -1,5 +1,6 @@
 /* Building and saving the JSON document; see report.h. */
 #include "report.h"
+#include "buffer.h"
 #include "build_info.h"
 #include "report_json.h"
 #include "sha256.h"
@@ -64,16 +65,6 @@ json_t *report_list(struct report *r, const char *name)
     return json_object_get(r->root, name);
 }
 
-static json_t *number(double x)
-{
-    return report_number(x);
-}
-
-static json_t *text(const char *s)
-{
-    return report_text(s);
-}
-
 static void put(json_t *object, const char *key, json_t *value)
 {
     json_object_set_new(object, key, value);
@@ -116,11 +107,11 @@ static json_t *environment(void)
     cpu_name(cpu, sizeof cpu);
     snprintf(line, sizeof line, "%.64s %.128s %.64s", u.sysname, u.release, u.machine);
     json_t *env = report_no_environment(), *libs = json_object_get(env, "libraries");
-    put(env, "host", text(u.nodename));
-    put(env, "kernel", text(line));
-    put(env, "cpu", text(cpu));
-    put(env, "compiler", text(build_info.compiler));
-    put(env, "flags", text(build_info.flags));
+    put(env, "host", report_text(u.nodename));
+    put(env, "kernel", report_text(line));
+    put(env, "cpu", report_text(cpu));
+    put(env, "compiler", report_text(build_info.compiler));
+    put(env, "flags", report_text(build_info.flags));
     snprintf(line, sizeof line, "jansson %s", JANSSON_VERSION);
     json_array_append_new(libs, json_string(line));
     snprintf(line, sizeof line, "zlib %s", build_info.zlib);
@@ -211,7 +202,7 @@ void report_checkpoint(struct report *r)
 
 void report_stopped(struct report *r, const char *why)
 {
-    put(r->root, "stopped", text(why));
+    put(r->root, "stopped", report_text(why));
 }
 
 /* The shared objects that this process has loaded by now: drivers and foreign libraries too. */
@@ -227,7 +218,7 @@ static void note_libraries(struct report *r)
         bool known = false;
         for (size_t i = 0; i < json_array_size(libs); i++)
             known = known || strcmp(json_string_value(json_array_get(libs, i)), path) == 0;
-        if (!known) json_array_append_new(libs, text(path));
+        if (!known) json_array_append_new(libs, report_text(path));
     }
     if (f) fclose(f);
 }
@@ -256,11 +247,11 @@ void report_device(struct report *r, const char *subject, const char *name, cons
     json_t *devices = member(r, "environment", "devices");
     if (has(devices, "subject", subject)) return;
     json_t *d = json_object();
-    put(d, "subject", text(subject));
-    put(d, "name", text(name));
-    put(d, "driver", text(driver));
-    put(d, "api", text(api));
-    put(d, "features", text(features));
+    put(d, "subject", report_text(subject));
+    put(d, "name", report_text(name));
+    put(d, "driver", report_text(driver));
+    put(d, "api", report_text(api));
+    put(d, "features", report_text(features));
     json_array_append_new(devices, d);
 }
 
@@ -269,15 +260,15 @@ enum status report_model_file(struct report *r, const char *path, const char *sh
     json_t *models = member(r, "environment", "models");
     if (has(models, "sha256", sha256)) return ST_OK;
     json_t *m = json_object();
-    put(m, "path", text(path));
-    put(m, "sha256", text(sha256));
+    put(m, "path", report_text(path));
+    put(m, "sha256", report_text(sha256));
     json_array_append_new(models, m);
     return ST_OK;
 }
 
 void report_vectors(struct report *r, const char *manifest_sha256)
 {
-    put(json_object_get(r->root, "environment"), "vectors_sha256", text(manifest_sha256));
+    put(json_object_get(r->root, "environment"), "vectors_sha256", report_text(manifest_sha256));
 }
 
 /* ---- cases ------------------------------------------------------------------------------- */
@@ -289,22 +280,22 @@ static void increment(json_t *object, const char *key, json_int_t by)
 
 static json_t *coverage_cell(json_t *coverage, json_t *index, const char *const key[4])
 {
-    char name[CASE_NAME];
-    snprintf(name, sizeof name, "%s/%s/%s/%s", key[0] ? key[0] : "", key[1] ? key[1] : "",
-             key[2] ? key[2] : "", key[3] ? key[3] : "");
-    json_t *fixed = text(name), *cell = json_object_get(index, json_string_value(fixed));
+    struct buffer name = {0};
+    for (size_t i = 0; i < 4; i++)
+        buffer_print(&name, key[i] ? "%zu %s " : "- ", key[i] ? strlen(key[i]) : 0, key[i]);
+    json_t *cell = json_object_get(index, name.data);
     if (!cell) {
         static const char *const keys[] = {"suite", "op", "type", "subject"};
         static const char *const counts[] = {"asked", "run", "skipped", "failed"};
         cell = json_object();
-        for (size_t i = 0; i < 4; i++) put(cell, keys[i], text(key[i]));
+        for (size_t i = 0; i < 4; i++) put(cell, keys[i], report_text(key[i]));
         for (size_t i = 0; i < 4; i++) put(cell, counts[i], json_integer(0));
         put(cell, "used", json_null());
         put(cell, "reason", json_null());
         json_array_append(coverage, cell);
-        put(index, json_string_value(fixed), cell);
+        put(index, name.data, cell);
     }
-    json_decref(fixed);
+    buffer_free(&name);
     return cell;
 }
 
@@ -351,27 +342,27 @@ void report_case(struct report *r, const struct test_case *c, const struct case_
     case_name(c, name, sizeof name);
     snprintf(hex, sizeof hex, "%#llx", (unsigned long long)seed);
     json_t *j = json_object();
-    put(j, "name", text(name));
-    put(j, "suite", text(c->suite));
-    put(j, "op", text(c->op));
-    put(j, "type", text(c->type));
-    put(j, "shape", text(c->shape));
-    put(j, "subject", text(c->subject));
-    put(j, "variant", *res->variant ? text(res->variant) : json_null());
+    put(j, "name", report_text(name));
+    put(j, "suite", report_text(c->suite));
+    put(j, "op", report_text(c->op));
+    put(j, "type", report_text(c->type));
+    put(j, "shape", report_text(c->shape));
+    put(j, "subject", report_text(c->subject));
+    put(j, "variant", *res->variant ? report_text(res->variant) : json_null());
     put(j, "dispatches", json_integer((json_int_t)res->dispatches));
     put(j, "status", json_string(case_status_name(res->status)));
-    put(j, "error", number(res->error));
-    put(j, "bound", number(res->bound));
-    put(j, "used", number(res->used));
+    put(j, "error", report_number(res->error));
+    put(j, "bound", report_number(res->bound));
+    put(j, "used", report_number(res->used));
     put(j, "nmse_worst_row",
-        isnan(res->nmse_worst_row) ? json_null() : number(res->nmse_worst_row));
+        isnan(res->nmse_worst_row) ? json_null() : report_number(res->nmse_worst_row));
     put(j, "bad", json_integer((json_int_t)res->bad));
     put(j, "first_bad", res->bad ? json_integer((json_int_t)res->first_bad) : json_null());
-    put(j, "pattern", *res->pattern ? text(res->pattern) : json_null());
-    put(j, "message", *res->message ? text(res->message) : json_null());
+    put(j, "pattern", *res->pattern ? report_text(res->pattern) : json_null());
+    put(j, "message", *res->message ? report_text(res->message) : json_null());
     put(j, "seed", json_string(hex));
     put(j, "seconds", json_real(res->seconds));
-    put(j, "rerun", text(rerun));
+    put(j, "rerun", report_text(rerun));
     increment(json_object_get(r->root, "summary"), case_status_name(res->status), 1);
     report_count(json_object_get(r->root, "coverage"), r->cells, j);
     stream_case(r->stream, j);
@@ -383,9 +374,9 @@ void report_case(struct report *r, const struct test_case *c, const struct case_
 void report_model(struct report *r, const char *name, const char *sha256, const char *prompt)
 {
     json_t *m = json_object();
-    put(m, "name", text(name));
-    put(m, "sha256", text(sha256));
-    put(m, "prompt", text(prompt));
+    put(m, "name", report_text(name));
+    put(m, "sha256", report_text(sha256));
+    put(m, "prompt", report_text(prompt));
     put(m, "types", json_array());
     json_array_append_new(json_object_get(r->root, "models"), m);
     r->model = m;
@@ -398,11 +389,11 @@ static json_t *verdicts(const struct report_type *t)
         const struct report_verdict *v = &t->subjects[i];
         json_t *s = json_object();
         bool ran = strcmp(v->verdict, "not_run") != 0;
-        put(s, "status", text(v->status));
-        put(s, "used", ran ? number(v->used) : json_null());
+        put(s, "status", report_text(v->status));
+        put(s, "used", ran ? report_number(v->used) : json_null());
         put(s, "top_id", ran ? json_integer(v->top_id) : json_null());
-        put(s, "verdict", text(v->verdict));
-        if (v->reason) put(s, "reason", text(v->reason));
+        put(s, "verdict", report_text(v->verdict));
+        if (v->reason) put(s, "reason", report_text(v->reason));
         put(o, v->subject, s);
     }
     return o;
@@ -414,28 +405,28 @@ void report_type_add(struct report *r, const struct report_type *t)
     for (size_t i = 0; i < t->n_top; i++) {
         json_t *k = json_object();
         put(k, "id", json_integer(t->top[i].id));
-        put(k, "text", text(t->top[i].text));
-        put(k, "logit", number(t->top[i].logit));
+        put(k, "text", report_text(t->top[i].text));
+        put(k, "logit", report_number(t->top[i].logit));
         json_array_append_new(top, k);
     }
     for (size_t i = 0; i < t->n_layers; i++) {
         const struct report_layer *l = &t->layers[i];
         json_t *k = json_object();
         put(k, "layer", json_integer(l->layer));
-        put(k, "site", text(l->site));
-        put(k, "mean", number(l->mean));
-        put(k, "rms", number(l->rms));
-        put(k, "max_abs", number(l->max_abs));
+        put(k, "site", report_text(l->site));
+        put(k, "mean", report_number(l->mean));
+        put(k, "rms", report_number(l->rms));
+        put(k, "max_abs", report_number(l->max_abs));
         put(k, "nonfinite", json_integer((json_int_t)l->nonfinite));
         json_array_append_new(layers, k);
     }
-    put(j, "type", text(t->type));
-    put(j, "bits_per_weight", number(t->bits_per_weight));
+    put(j, "type", report_text(t->type));
+    put(j, "bits_per_weight", report_number(t->bits_per_weight));
     put(j, "bytes", json_integer((json_int_t)t->bytes));
     put(j, "top", top);
-    put(j, "margin", number(t->margin));
-    put(j, "kl_mean", isnan(t->kl_mean) ? json_null() : number(t->kl_mean));
-    put(j, "kl_max", isnan(t->kl_max) ? json_null() : number(t->kl_max));
+    put(j, "margin", report_number(t->margin));
+    put(j, "kl_mean", isnan(t->kl_mean) ? json_null() : report_number(t->kl_mean));
+    put(j, "kl_max", isnan(t->kl_max) ? json_null() : report_number(t->kl_max));
     put(j, "same_top", json_integer((json_int_t)t->same_top));
     put(j, "prompts", json_integer((json_int_t)t->prompts));
     put(j, "subjects", verdicts(t));
@@ -446,11 +437,11 @@ void report_type_add(struct report *r, const struct report_type *t)
 void report_bench(struct report *r, const struct report_bench *b)
 {
     json_t *j = json_object();
-    put(j, "name", text(b->name));
-    put(j, "subject", text(b->subject));
-    put(j, "unit", text(b->unit));
-    put(j, "median", number(b->median));
-    put(j, "spread", number(b->spread));
+    put(j, "name", report_text(b->name));
+    put(j, "subject", report_text(b->subject));
+    put(j, "unit", report_text(b->unit));
+    put(j, "median", report_number(b->median));
+    put(j, "spread", report_number(b->spread));
     put(j, "samples", json_integer((json_int_t)b->samples));
     put(j, "more_is_better", json_boolean(b->more_is_better));
     json_array_append_new(json_object_get(r->root, "bench"), j);
@@ -459,14 +450,14 @@ void report_bench(struct report *r, const struct report_bench *b)
 void report_quantized(struct report *r, const struct report_quantized *q)
 {
     json_t *j = json_object();
-    put(j, "file", text(q->file));
-    put(j, "tensor", text(q->tensor));
-    put(j, "from", text(q->from));
-    put(j, "to", text(q->to));
+    put(j, "file", report_text(q->file));
+    put(j, "tensor", report_text(q->tensor));
+    put(j, "from", report_text(q->from));
+    put(j, "to", report_text(q->to));
     put(j, "elements", json_integer((json_int_t)q->elements));
     put(j, "bytes", json_integer((json_int_t)q->bytes));
-    put(j, "nmse", number(q->nmse));
-    put(j, "max_error", number(q->max_error));
+    put(j, "nmse", report_number(q->nmse));
+    put(j, "max_error", report_number(q->max_error));
     json_array_append_new(json_object_get(r->root, "quantize"), j);
 }
 

@@ -4,9 +4,9 @@
 usage: report_test.py ASSAY WORKDIR TEST [FILE...]
 
 TEST is one of: schema (FILEs: reports that must be valid; needs jsonschema, else exit 77), formats,
-merge, diff, gate, signoff, index, usage, reruns (FILEs: plug-ins). WORKDIR is emptied first.
+hostile, merge, diff, gate, signoff, index, usage, reruns (FILEs: plug-ins). WORKDIR is emptied first.
 """
-import copy, csv, gzip, hashlib, io, json, os, shlex, shutil, subprocess, sys, xml.etree.ElementTree as xml
+import copy, csv, gzip, hashlib, io, json, os, re, shlex, shutil, subprocess, sys, xml.etree.ElementTree as xml
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SAMPLE = os.path.join(HERE, "samples", "failing.json")
@@ -14,10 +14,10 @@ assay, work = "", ""
 
 
 def run(*args, code=0, env=None):
-    p = subprocess.run([assay, *args], capture_output=True, text=True,
-                       env={**os.environ, "NO_COLOR": "1", **(env or {})})
-    assert p.returncode == code, f"{args}: exit {p.returncode}, not {code}\n{p.stdout}{p.stderr}"
-    return p.stdout
+    p = subprocess.run([assay, *args], capture_output=True, env={**os.environ, "NO_COLOR": "1", **(env or {})})
+    out = p.stdout.decode()  # in UTF-8, or this fails
+    assert p.returncode == code, f"{args}: exit {p.returncode}, not {code}\n{out}{p.stderr.decode()}"
+    return out
 
 
 def read(path):
@@ -201,6 +201,70 @@ def test_formats(_):
     print("all formats hold what the report holds")
 
 
+# ---- texts that mean harm ----
+
+EVIL = ('</script><script>window.PWNED=1</script><img src=x onerror="window.PWNED=2"><b>bold</b>\u2028\ufffe '
+        'é漢🎉\x01\x1b[31m\r\n\t]]> <!-- & " \' ` ``` | *x* ')
+FIXED = ("schema_version", "version", "git", "started", "status", "verdict", "seed", "sha256", "vectors_sha256")
+
+
+def hostile(v, tail, key=None):
+    """The document with a tail to all texts that may be anything."""
+    if isinstance(v, dict):
+        return {k + (tail if key == "subjects" else ""): hostile(x, tail, k) for k, x in v.items()}
+    if isinstance(v, list):
+        return [hostile(x, tail, key) for x in v]
+    free = isinstance(v, str) and key not in FIXED and v not in ("nan", "inf", "-inf", "assay")
+    return v + tail if free else v
+
+
+def check_hostile(doc, path):
+    bad_cases = [c for c in doc["cases"] if bad(c)]
+    run("report", "validate", path)
+    legal = lambda s: re.sub("[\x00-\x08\x0b-\x1f\ufffe\uffff]", "\ufffd", s)
+    cases = list(xml.fromstring(run("report", "junit", path)).iter("testcase"))
+    assert sorted(c.get("name") for c in cases) == sorted(legal(c["name"]) for c in doc["cases"])
+    assert {c.get("classname") for c in cases} == {
+        legal(".".join(filter(None, (c["suite"], c["op"], c["type"])))) for c in doc["cases"]}
+    results = json.loads(run("report", "sarif", path))["runs"][0]["results"]
+    assert [x["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] for x in results] == [c["name"] for c in bad_cases]
+    assert all(re.fullmatch(r"[\w/.]+", x["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]) for x in results)
+    table = list(csv.DictReader(io.StringIO(run("report", "csv", path), newline="")))
+    assert [x["name"] for x in table] == [c["name"] for c in doc["cases"]]
+    md = run("report", "markdown", path)
+    # Outside of code, every mark that could begin an element is escaped; code spans keep the rerun lines.
+    text = re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", md)
+    assert not re.search(r"(?<!\\)<", text), text[:2000]
+    assert all(re.sub("[\x00-\x1f]", " ", c["rerun"]) in md for c in bad_cases)
+    rows = [line for line in md.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows if line.startswith(("| type | cpu", "| Q4"))}) <= 2
+    run("report", "html", path)
+    d = os.path.join(work, "diff.json")
+    run("report", "diff", path, path, "--json", d)
+    assert len(read(d)["failing"]) == len(bad_cases)
+
+
+def test_hostile(_):
+    for name, tail in ("long", "é" * 3000), ("longer", "x" + "é" * 3000), ("hostile", EVIL):
+        doc = recount(hostile(read(SAMPLE), tail))
+        check_hostile(doc, write(name + ".json", doc))
+    doc = read(SAMPLE)
+    doc["cases"] = [dict(c, name=c["name"].replace(".", "." + "a" * 400, 1)) for c in doc["cases"]]
+    check_hostile(recount(doc), write("alike.json", doc))
+    doc = passing()
+    for i, text in enumerate(["=1+1", "@SUM(A1)", "+1", "-1", "\t=1", "-inf"]):
+        doc["cases"][i]["message"] = text
+    table = list(csv.DictReader(io.StringIO(run("report", "csv", write("formula.json", doc)))))
+    assert [x["message"] for x in table[:6]] == ["'=1+1", "'@SUM(A1)", "'+1", "'-1", "'\t=1", "-inf"]
+    for what, f in [("members of the wrong type", lambda d: d["cases"][0].update(used=[], subject=3)),
+                    ("no tool", lambda d: d.pop("tool")), ("models that are none", lambda d: d.update(models=[3]))]:
+        doc = read(SAMPLE)
+        f(doc)
+        for action in "html", "junit", "markdown", "sarif", "csv":
+            assert run("report", action, write("damaged.json", doc), code=1) == "", what
+    print("text stays text, names stay whole")
+
+
 # ---- merge, diff ----
 
 def test_merge(_):
@@ -233,6 +297,8 @@ def test_merge(_):
     run("report", "merge", os.path.join(work, "parts"), "--out", out)
     assert len(read(out)["cases"]) == 3 * len(a["cases"])
     run("report", "merge", write("x.json", {"schema_version": "2.0"}), "--out", out, code=1)
+    os.mkdir(os.path.join(work, "empty"))
+    run("report", "merge", one, os.path.join(work, "empty"), "--out", out, code=2)
     run("report", "merge", "--out", out, code=2)
     print("merged")
 

@@ -42,6 +42,7 @@ void source_find(struct source_place *out, const char *suite, const char *op, co
     for (size_t i = 0; i < n_sources; i++) {
         const struct source *s = &sources[i];
         if (strstr(s->path, "%t") && !t) continue;
+        if (op[strspn(op, "abcdefghijklmnopqrstuvwxyz0123456789_")]) continue; /* names no file */
         if (fnmatch(s->suite, suite, 0) != 0 || fnmatch(s->op, op, 0) != 0 ||
             fnmatch(s->subject, subject, 0) != 0)
             continue;
@@ -97,15 +98,15 @@ static void message(struct buffer *b, const json_t *c)
 static json_t *result(const json_t *c, const char *root)
 {
     struct buffer text = {0};
-    char rule[160], hash[65];
+    char hash[65];
     const char *op = json_text(c, "op"), *name = json_text(c, "name");
     struct sha256 s;
     sha256_init(&s);
     sha256_add(&s, (const uint8_t *)name, strlen(name));
     sha256_hex(&s, hash);
-    snprintf(rule, sizeof rule, "%s%s%s", json_text(c, "suite"), *op ? "." : "", op);
+    json_t *rule = json_sprintf("%s%s%s", json_text(c, "suite"), *op ? "." : "", op);
     message(&text, c);
-    json_t *r = json_pack("{s:s, s:s, s:{s:s}, s:[o], s:{s:s}, s:{s:O, s:O, s:O}}", "ruleId", rule,
+    json_t *r = json_pack("{s:o, s:s, s:{s:s}, s:[o], s:{s:s}, s:{s:O, s:O, s:O}}", "ruleId", rule,
                           "level", "error", "message", "text", text.data, "locations",
                           location(c, root), "partialFingerprints", "assayCase/v1", hash,
                           "properties", "status", json_object_get(c, "status"), "used",
@@ -133,6 +134,7 @@ enum status format_sarif(struct buffer *out, const json_t *report, struct err *e
     {
         if (!status_is_bad(json_text(c, "status"))) continue;
         json_t *r = result(c, root);
+        if (!r) out->failed = true;
         add_rule(rules, seen, json_text(r, "ruleId"));
         json_array_append_new(results, r);
     }

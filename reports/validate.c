@@ -8,11 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MAX_PATTERNS = 16 };
+
 struct check {
     json_t *schema; /* the whole one, for references */
     struct findings *out;
     bool quiet; /* anyOf tries alternatives */
     char path[256];
+    struct {
+        const char *text; /* the schema's */
+        regex_t re;
+    } patterns[MAX_PATTERNS]; /* as far as values were checked against them */
+    size_t n_patterns;
 };
 
 static bool complain(struct check *c, const char *fmt, ...)
@@ -85,14 +92,18 @@ static bool check_enum(struct check *c, const json_t *list, json_t *v)
 
 static bool check_pattern(struct check *c, const char *pattern, const json_t *v)
 {
-    regex_t re;
     const char *s = json_string_value(v);
+    size_t i = 0;
     if (!s) return true;
-    if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) != 0)
-        return complain(c, "the schema's pattern '%s' cannot be read", pattern);
-    bool ok = regexec(&re, s, 0, NULL, 0) == 0;
-    regfree(&re);
-    return ok || complain(c, "'%.80s' does not look as it should (%s)", s, pattern);
+    while (i < c->n_patterns && c->patterns[i].text != pattern) i++;
+    if (i == c->n_patterns) {
+        if (i == MAX_PATTERNS ||
+            regcomp(&c->patterns[i].re, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+            return complain(c, "the schema's pattern '%s' cannot be read", pattern);
+        c->patterns[c->n_patterns++].text = pattern;
+    }
+    return regexec(&c->patterns[i].re, s, 0, NULL, 0) == 0 ||
+           complain(c, "'%.80s' does not look as it should (%s)", s, pattern);
 }
 
 /* Checks a member or an element, named in messages. */
@@ -216,6 +227,7 @@ enum status validate_schema(struct findings *out, const char *schema_name, json_
     c.schema = json_loadb((const char *)text.data, text.size, 0, &je);
     if (!c.schema) return fail(e, ST_FORMAT, "%s: line %d: %s", schema_name, je.line, je.text);
     matches(&c, c.schema, doc);
+    for (size_t i = 0; i < c.n_patterns; i++) regfree(&c.patterns[i].re);
     json_decref(c.schema);
     return ST_OK;
 }

@@ -18,7 +18,7 @@ static const char convert_help[] =
     "usage: assay report html|markdown|junit|sarif|csv REPORT [options]\n\n"
     "  --out FILE     write to this file instead of to standard output\n"
     "  --table NAME   csv: cases (default), coverage, models, layers, locate, bench,\n"
-    "                 mutants or effect\n";
+    "                 mutants, effect or quantize\n";
 
 static enum status convert(struct buffer *out, const char *format, const json_t *report,
                            const char *table, struct err *e)
@@ -159,7 +159,7 @@ enum status files_add(struct file_list *l, const char *path, struct err *e)
     if (stat(path, &s) != 0 || !S_ISDIR(s.st_mode)) return add_one(l, path, e);
     int n = scandir(path, &names, is_report_name, alphasort);
     if (n < 0) return fail(e, ST_IO, "%s: cannot be read", path);
-    enum status st = ST_OK;
+    enum status st = n ? ST_OK : fail(e, ST_USAGE, "%s: there are no reports in it", path);
     for (int i = 0; i < n; i++) {
         char full[4400];
         snprintf(full, sizeof full, "%s/%s", path, names[i]->d_name);
