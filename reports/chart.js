@@ -78,9 +78,18 @@ function table(caption, columns, n) {
     el("table", {}, el("caption", {}, caption), head, body));
 }
 
+/* Details whose content is made when they are opened or printed. */
+function lazy(summary, make) {
+  const d = el("details", {}, el("summary", {}, summary));
+  d.complete = () => { if (d.children.length === 1) d.append(make()); };
+  d.addEventListener("toggle", () => { if (d.open) d.complete(); });
+  return d;
+}
+
 /* ---- tooltips: by mouse, finger and keyboard ---- */
 
 const tip = document.getElementById("tip");
+let placeTip = null; /* puts it beside what it speaks of */
 function tipOn(e, text) {
   const place = () => {
     tip.textContent = text;
@@ -88,12 +97,17 @@ function tipOn(e, text) {
     const r = e.getBoundingClientRect(), w = tip.offsetWidth, h = tip.offsetHeight;
     tip.style.left = Math.max(4, Math.min(innerWidth - w - 4, r.left + r.width / 2 - w / 2)) + "px";
     tip.style.top = (r.top > h + 10 ? r.top - h - 8 : r.bottom + 8) + "px";
+    placeTip = place;
   };
   for (const name of ["pointerenter", "focus", "click"]) e.addEventListener(name, place);
-  for (const name of ["pointerleave", "blur"]) e.addEventListener(name, () => { tip.hidden = true; });
+  for (const name of ["pointerleave", "blur"]) e.addEventListener(name, hideTip);
 }
-addEventListener("keydown", e => { if (e.key === "Escape") tip.hidden = true; });
-addEventListener("scroll", () => { tip.hidden = true; }, {passive: true});
+function hideTip() {
+  tip.hidden = true;
+  placeTip = null;
+}
+addEventListener("keydown", e => { if (e.key === "Escape") hideTip(); });
+addEventListener("scroll", () => { if (placeTip) placeTip(); }, {passive: true});
 
 /* ---- axes ---- */
 
@@ -129,8 +143,8 @@ function marker(shape, x, y, attributes) {
   return svg("circle", {cx: x, cy: y, r: 4, ...attributes});
 }
 
-/* A plot. o: {title, x: {label, ticks: [[x, text]] or none, whole: no fractions, min, max}, y: {label, log},
-   series: [{name, color, dash, shape, line: bool, marks: bool, off, points: [{x, y, p, label}]}]}
+/* A plot. o: {title, x: {label, ticks: [[x, text]] or none, whole: no fractions, min, max}, y: {label, log,
+   unit, kind: of format}, series: [{name, color, dash, shape, line: bool, marks: bool, off, points: [{x, y, p, label}]}]}
    p: JSON pointer of y; y may be text (nan) and is then not drawn but in the table. */
 function plot(o) {
   const figure = el("figure", {}, el("figcaption", {}, o.title)), holder = el("div");
@@ -171,7 +185,7 @@ function drawPlot(o, width) {
   const ok = v => canDraw(o, v);
   const ys = shown.flatMap(s => s.points.map(p => p.y)).filter(ok);
   const xs = o.series.flatMap(s => s.points.map(p => p.x));
-  const root = svg("svg", {viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": o.title});
+  const root = svg("svg", {viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": o.title + "; arrow keys go from point to point"});
   if (!ys.length) {
     root.append(svg("text", {x: width / 2, y: height / 2, "text-anchor": "middle"}, o.y.log ? "All values are 0 or not finite." : "No values."));
     return root;
@@ -205,34 +219,43 @@ function drawPlot(o, width) {
     }
     if (s.line !== false) root.append(svg("path", {class: "line", d, stroke: s.color, "stroke-dasharray": s.dash || null}));
   }
+  const dots = [];
   for (const s of shown) for (const p of s.points) {
     if (!ok(p.y) || s.marks === false) continue;
-    const text = `${s.name}: ${format(p.y, "real")} ${o.y.unit || ""}\n${p.label}`;
-    const dot = marker(s.shape, px(p.x), py(p.y), {class: "dot", fill: s.color, tabindex: 0, role: "img", "aria-label": text.replace("\n", ", ")});
-    tipOn(dot, text);
+    const text = [`${s.name}: ${format(p.y, o.y.kind || "real")} ${o.y.unit || ""}`.trim(), p.label];
+    const dot = marker(s.shape, px(p.x), py(p.y), {class: "dot", fill: s.color, tabindex: dots.length ? -1 : 0, role: "img", "aria-label": text.join(", ")});
+    tipOn(dot, text.join("\n"));
     root.append(dot);
+    dots.push(dot);
     if (p.mark) root.append(svg("text", {class: "small", x: px(p.x), y: py(p.y) - 8,
-      "text-anchor": px(p.x) > right - 40 ? "end" : px(p.x) < left + 40 ? "start" : "middle"}, p.mark));
+      "text-anchor": px(p.x) > right - 40 ? "end" : px(p.x) < left + 40 ? "start" : "middle"}, p.mark.length > 16 ? p.mark.slice(0, 15) + "…" : p.mark));
   }
+  root.addEventListener("keydown", e => walk(dots, e));
   return root;
 }
 
-/* The plot's numbers: a row per x, a column per series. */
+/* Tab reaches a plot once; from there arrows go from point to point. */
+function walk(dots, e) {
+  const i = dots.indexOf(e.target);
+  const to = dots[{ArrowRight: i + 1, ArrowDown: i + 1, ArrowLeft: i - 1, ArrowUp: i - 1, Home: 0, End: dots.length - 1}[e.key]];
+  if (i < 0 || !to) return;
+  e.preventDefault();
+  dots[i].setAttribute("tabindex", -1);
+  to.setAttribute("tabindex", 0);
+  to.focus();
+}
+
+/* The plot's numbers: a row per x, a column per series. A label that comes again is another row. */
 function numbers(o) {
-  const labels = new Map();
+  const rows = [];
   o.series.forEach((s, k) => s.points.forEach(p => {
-    if (!labels.has(p.label)) labels.set(p.label, []);
-    labels.get(p.label)[k] = p;
+    const row = rows.find(r => r[0] === p.label && !r[1][k]);
+    if (row) row[1][k] = p;
+    else rows.push([p.label, {[k]: p}]);
   }));
-  const rows = [...labels];
-  const d = el("details", {}, el("summary", {}, "Numbers"));
-  d.addEventListener("toggle", () => {
-    if (d.open && d.children.length === 1)
-      d.append(table(o.title, [{head: o.x.name || o.x.label, row: true, cell: i => rows[i][0]},
-        ...o.series.map((s, k) => ({head: s.name, num: true,
-          cell: i => rows[i][1][k] && rows[i][1][k].p ? show(rows[i][1][k].p, "real") : "–"}))], rows.length));
-  });
-  return d;
+  return lazy("Numbers", () => table(o.title, [{head: o.x.name || o.x.label, row: true, cell: i => rows[i][0]},
+    ...o.series.map((s, k) => ({head: s.name, num: true,
+      cell: i => rows[i][1][k] && rows[i][1][k].p ? show(rows[i][1][k].p, o.y.kind || "real") : "–"}))], rows.length));
 }
 
 /* ---- the page's frame ---- */
@@ -241,4 +264,13 @@ function section(id, title, ...content) {
   document.getElementById("main").append(el("section", {id, "aria-labelledby": id + "-title"}, el("h2", {id: id + "-title"}, title), ...content));
   document.getElementById("sections").append(el("li", {}, el("a", {href: "#" + id}, title)));
 }
-addEventListener("beforeprint", () => { for (const d of document.querySelectorAll("details")) d.open = true; });
+/* On paper all is open. */
+const opened = [];
+addEventListener("beforeprint", () => {
+  for (const d of document.querySelectorAll("details:not([open])")) {
+    d.open = true;
+    if (d.complete) d.complete();
+    opened.push(d);
+  }
+});
+addEventListener("afterprint", () => { for (const d of opened.splice(0)) d.open = false; });

@@ -5,11 +5,14 @@ const badStatus = s => s === "fail" || s === "crash" || s === "timeout";
 /* Text of tokens: what would not be seen is written out. */
 const visible = s => s.replace(/[\u0000-\u001f\u007f]/g, c => c === "\n" ? "\\n" : c === "\t" ? "\\t" : "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"));
 
+/* What a member is called on the page: kl_mean is KL mean. */
+const heading = key => key.replace(/_/g, " ").replace(/\b(kl|nmse)\b/g, w => w.toUpperCase());
+
 function head() {
   const v = document.getElementById("verdict");
-  v.textContent = (DATA.verdict.good ? "✓ " : "✗ ") + DATA.verdict.text;
+  v.textContent = (DATA.verdict.good ? "✓\u00a0" : "✗\u00a0") + DATA.verdict.text;
   v.className = DATA.verdict.good ? "good" : "bad";
-  document.title = (DATA.verdict.good ? "✓ " : "✗ ") + "Assay report";
+  document.title = (DATA.verdict.good ? "✓\u00a0" : "✗\u00a0") + "Assay report";
   const tool = DATA.tool;
   document.getElementById("meta").append(`assay ${tool.version} (${tool.git}${tool.dirty ? ", with changes not committed" : ""}) on ${DATA.environment.host}, ${DATA.started}, `,
     show("/seconds", "real"), " s. ", DATA.complete ? "" : `Not complete${DATA.stopped ? ": " + DATA.stopped : ""}. `,
@@ -21,16 +24,16 @@ function head() {
 function matrixCell(type, subject) {
   const cell = (DATA.matrix.cells[type] || {})[subject], p = `/matrix/cells/${escapePointer(type)}/${escapePointer(subject)}`;
   if (!cell) return el("td", {class: "none"}, "not asked");
-  if (cell.failed) return el("td", {class: "fail"}, "✗ ", show(p + "/failed"), " of ", show(p + "/run"), cell.used === "nan" || real(cell.used) > 1 ? el("small", {}, "worst ", show(p + "/used", "percent")) : null);
+  if (cell.failed) return el("td", {class: "fail"}, "✗\u00a0", show(p + "/failed"), " of ", show(p + "/run"), cell.used === "nan" || real(cell.used) > 1 ? el("small", {}, "worst ", show(p + "/used", "percent")) : null);
   if (!cell.run) return el("td", {class: "skip-cell", title: cell.reason}, "skipped", el("small", {}, show(p + "/skipped"), plural(cell.skipped, " case")));
   const used = real(cell.used), kind = used > 0.5 ? "marginal" : "pass";
-  return el("td", {class: kind, style: `--used: ${Math.min(1, 2 * used)}`}, used > 0.5 ? "≈ " : "✓ ", used > 0 ? show(p + "/used", "percent") : "exact",
+  return el("td", {class: kind, style: `--used: ${Math.min(1, 2 * used)}`}, used > 0.5 ? "≈\u00a0" : "✓\u00a0", used > 0 ? show(p + "/used", "percent") : "exact",
     el("small", {}, show(p + "/run"), plural(cell.run, " case"), cell.skipped ? [", ", show(p + "/skipped"), " skipped"] : ""));
 }
 function matrix() {
   const m = DATA.matrix;
   if (!m.types.length) return;
-  section("matrix", "Conformance", el("p", {}, "Does each subject compute what the file says? A cell has the largest share of an error bound that any of its cases used: above 100 % is a failure, above 50 % is marginal."),
+  section("matrix", "Conformance", el("p", {}, "Does each subject compute what the file says? A cell has the largest share of an error bound that any of its cases used: above 100\u00a0% is a failure, above 50\u00a0% is marginal."),
     table("Types by subjects", [{head: "type or suite", row: true, cell: i => m.types[i]},
       ...m.subjects.map(s => ({head: s, cell: i => matrixCell(m.types[i], s)}))], m.types.length));
 }
@@ -39,10 +42,10 @@ function matrix() {
 
 function subjectCell(p, s) {
   if (!s) return el("td", {class: "none"}, "not asked");
-  if (s.verdict === "not_run") return el("td", {class: badStatus(s.status) ? "long fail" : "long skip-cell"}, badStatus(s.status) ? "✗ " + s.status : "skipped",
+  if (s.verdict === "not_run") return el("td", {class: badStatus(s.status) ? "long fail" : "long skip-cell"}, badStatus(s.status) ? "✗\u00a0" + s.status : "skipped",
     el("small", {}, s.reason || ""));
   const kind = badStatus(s.status) ? "fail" : s.verdict === "tie" ? "tie" : s.status;
-  return el("td", {class: kind, style: `--used: ${Math.min(1, 2 * real(s.used))}`}, kind === "fail" ? "✗ " : kind === "pass" ? "✓ " : "≈ ",
+  return el("td", {class: kind, style: `--used: ${Math.min(1, 2 * real(s.used))}`}, kind === "fail" ? "✗\u00a0" : kind === "pass" ? "✓\u00a0" : "≈\u00a0",
     show(p + "/used", "percent"), el("small", {}, s.verdict === "agree" ? s.status : s.verdict + ", token ", s.verdict === "agree" ? null : show(p + "/top_id")));
 }
 function models() {
@@ -160,10 +163,10 @@ function effects() {
   DATA.effect.forEach((run, k) => {
     const p = `/effect/${k}`, types = run.types, t = i => `${p}/types/${i}`, name = i => types[i].type.split("/").pop();
     const spread = (i, key) => [show(`${t(i)}/${key}/value`, "real"), el("small", {}, show(`${t(i)}/${key}/low`, "real"), " to ", show(`${t(i)}/${key}/high`, "real"))];
-    content.push(el("h3", {}, run.model.split("/").pop()), el("p", {}, "The reference on each type against the reference on the master, over ", show(p + "/tokens"), " tokens of ", run.text, ". Intervals are at 95 %.", run.partial ? " Not complete." : ""));
+    content.push(el("h3", {}, run.model.split("/").pop()), el("p", {}, "The reference on each type against the reference on the master, over ", show(p + "/tokens"), " tokens of ", run.text, ". Intervals are at 95\u00a0%.", run.partial ? " Not complete." : ""));
     content.push(table("What each type costs", [{head: "type", row: true, cell: i => name(i)},
       {head: "bits", num: true, cell: i => show(t(i) + "/bits_per_weight", "real")},
-      {head: "KL mean (nats)", num: true, cell: i => spread(i, "kl_mean")}, {head: "KL 99 %", num: true, cell: i => show(t(i) + "/kl_p99", "real")},
+      {head: "KL mean (nats)", num: true, cell: i => spread(i, "kl_mean")}, {head: "KL 99\u00a0%", num: true, cell: i => show(t(i) + "/kl_p99", "real")},
       {head: "KL max", num: true, cell: i => show(t(i) + "/kl_max", "real")}, {head: "same top", num: true, cell: i => spread(i, "same_top")},
       {head: "top 5 in common", num: true, cell: i => show(t(i) + "/top5_overlap", "real")}, {head: "perplexity", num: true, cell: i => show(t(i) + "/perplexity", "real")},
       {head: "its ratio", num: true, cell: i => spread(i, "perplexity_ratio")}, {head: "grade", cell: i => types[i].grade}], types.length));
@@ -180,7 +183,7 @@ function effects() {
     });
     const studies = run.precision || [];
     if (studies.length) content.push(table("Precision: inputs of products, and sums", [{head: "inputs", row: true, cell: i => studies[i].activations}, {head: "sums", cell: i => studies[i].accumulate},
-      ...["kl_mean", "kl_max", "same_top", "positions"].map(key => ({head: key.replace("_", " "), num: true, cell: i => show(`${p}/precision/${i}/${key}`)}))], studies.length));
+      ...["kl_mean", "kl_max", "same_top", "positions"].map(key => ({head: heading(key), num: true, cell: i => show(`${p}/precision/${i}/${key}`)}))], studies.length));
   });
   section("effect", "Effect of quantization", ...content);
 }
@@ -204,8 +207,9 @@ function flatTable(id, title, key, note) {
   if (!rows.length) return;
   const columns = [...new Set(rows.flatMap(r => Object.keys(r)))].filter(c => rows.some(r => r[c] !== null && typeof r[c] !== "object"));
   const text = v => typeof v === "string" && Number.isNaN(Number(v));
-  section(id, title, note ? el("p", {}, note) : null, table(title, columns.map((c, n) => ({head: c.replace(/_/g, " "), row: n === 0, num: rows.every(r => !text(r[c])),
-    cell: i => rows[i][c] === undefined || (rows[i][c] !== null && typeof rows[i][c] === "object") ? "–" : text(rows[i][c]) ? rows[i][c] : show(`/${key}/${i}/${escapePointer(c)}`)})), rows.length));
+  const make = () => table(title, columns.map((c, n) => ({head: heading(c), row: n === 0, num: rows.every(r => !text(r[c])),
+    cell: i => rows[i][c] === undefined || (rows[i][c] !== null && typeof rows[i][c] === "object") ? "–" : text(rows[i][c]) ? rows[i][c] : show(`/${key}/${i}/${escapePointer(c)}`)})), rows.length);
+  section(id, title, el("p", {}, note), rows.length > 20 ? lazy(`All ${rows.length}`, make) : make());
 }
 
 /* ---- coverage and environment ---- */
@@ -219,15 +223,14 @@ function coverage() {
     {head: "what", row: true, cell: i => name(rows[i][0])}, {head: "subject", cell: i => rows[i][0].subject || "–"},
     ...["asked", "run", "skipped", "failed"].map(key => ({head: key, num: true, cell: i => show(`/coverage/${rows[i][1]}/${key}`)})),
     {head: "bound used", num: true, cell: i => show(`/coverage/${rows[i][1]}/used`, "percent")}, {head: "reason", cell: i => rows[i][0].reason || "–"}];
-  const all = cells.map((c, i) => [c, i]), full = el("details", {}, el("summary", {}, `All ${all.length} cells`));
-  full.addEventListener("toggle", () => { if (full.open && full.children.length === 1) full.append(table("Coverage", columns(all), all.length)); });
+  const all = cells.map((c, i) => [c, i]), full = lazy(`All ${all.length} cells`, () => table("Coverage", columns(all), all.length));
   const groups = new Map();
   for (const [c, i] of skipped) {
-    const key = (c.subject || "assay") + "\n" + (c.reason || "no reason given");
+    const key = JSON.stringify([c.subject || "assay", c.reason || "no reason given"]);
     groups.set(key, [...groups.get(key) || [], [c, i]]);
   }
   const group = ([key, rows]) => {
-    const [subject, reason] = key.split("\n"), sum = rows.reduce((n, [c]) => n + c.skipped, 0);
+    const [subject, reason] = JSON.parse(key), sum = rows.reduce((n, [c]) => n + c.skipped, 0);
     return el("li", {}, el("strong", {}, subject), ": ", el("span", {"data-sum": rows.map(([, i]) => `/coverage/${i}/skipped`).join(" ")}, String(sum)), ` ${plural(sum, "case")}: ${reason}`,
       el("details", {}, el("summary", {}, "Which"), table("Skipped", columns(rows).slice(0, -1), rows.length)));
   };
@@ -239,7 +242,7 @@ function coverage() {
 function facts(env) {
   const list = el("dl", {class: "facts"}), add = (name, value) => list.append(el("dt", {}, name), el("dd", {}, value));
   for (const key of ["host", "kernel", "cpu", "compiler", "flags"]) add(key, env[key]);
-  for (const d of env.devices) add(d.subject, [d.name, d.driver, d.api, d.features].filter(Boolean).join(" · "));
+  for (const d of env.devices) add("device " + d.subject, [d.name, d.driver, d.api, d.features].filter(Boolean).join(" · "));
   for (const m of env.models) add("model", [m.path, el("br"), el("code", {}, m.sha256)]);
   add("golden data", env.vectors_sha256 ? el("code", {}, env.vectors_sha256) : "none");
   add("libraries", env.libraries.join(", "));

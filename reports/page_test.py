@@ -4,11 +4,14 @@
 usage: page_test.py ASSAY REPORT|DIR [--shots DIR]    DIR: of kept reports, its page over all of them
 
 At desktop and phone width, light and dark: no errors on the console, nothing loaded from anywhere,
-every number on the page is the report's, nothing wider than the screen, contrast of WCAG AA, names
-for what can be focused, and headings in order. Exit status: 0 all is well, 1 it is not, 77 there is
+every number on the page is the report's and under the right head (page_tables.py), no text became markup, nothing wider than the screen,
+contrast of WCAG AA, names for what can be focused, plots that a keyboard can walk over, and headings in
+order. On paper all is there. Exit status: 0 all is well, 1 it is not, 77 there is
 no Chromium. Uses nothing but Python's own library; the browser is spoken to by its debugging pipe.
 """
-import base64, decimal, gzip, json, math, os, shutil, subprocess, sys, tempfile
+import base64, decimal, gzip, json, math, os, re, shutil, subprocess, sys, tempfile
+
+import page_tables
 
 VIEWS = [("desktop", 1280, 900, False, "light"), ("desktop-dark", 1280, 900, False, "dark"),
          ("phone", 390, 844, True, "light"), ("phone-dark", 390, 844, True, "dark")]
@@ -75,10 +78,10 @@ class Browser:
             raise SystemExit("page_test: " + json.dumps(r["exceptionDetails"])[:600])
         return r["result"].get("value")
 
-    def open(self, url, width, height, mobile, scheme):
+    def open(self, url, width, height, mobile, scheme, media=""):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, mobile=mobile,
                   deviceScaleFactor=2 if mobile else 1)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.events.clear()
         self.call("Page.navigate", url=url)
         self.wait("Page.loadEventFired")
@@ -156,7 +159,7 @@ def larger(a, b):
 def matrix(report):
     cells = {}
     for c in report["cases"]:
-        row = c["type"].upper() if c["type"] else c["suite"]
+        row = re.sub("[a-z]+", lambda m: m[0].upper(), c["type"]) if c["type"] else c["suite"]
         cell = cells.setdefault(row, {}).setdefault(c["subject"] or "assay", dict(
             asked=0, run=0, skipped=0, failed=0, used=None))
         cell["asked"] += 1
@@ -171,6 +174,42 @@ def matrix(report):
 
 def same(a, b):
     return a == b or (isinstance(a, (int, float)) and isinstance(b, (int, float)) and math.isclose(a, b, rel_tol=0, abs_tol=0))
+
+
+TABLES = """[...document.querySelectorAll("table")].map(t => [t.caption.textContent,
+  ...[...t.rows].map(r => [...r.cells].map(c => c.textContent))])"""
+DOTS = """[...document.querySelectorAll("figure")].map(f => ({title: f.querySelector("figcaption").textContent,
+  rows: [...f.querySelectorAll("table tr")].map(r => [...r.cells].map(c => c.textContent)),
+  dots: [...f.querySelectorAll(".dot")].map(d => ({text: d.getAttribute("aria-label"), y: d.getBBox().y + d.getBBox().height / 2}))}))"""
+
+
+def plain(s):
+    return " ".join(str(s).split())
+
+
+def check_tables(check, name, found, wanted):
+    """Every table of the page cell by cell, against what was made of the report without the page's script."""
+    wanted = [[caption, heads, *rows] for caption, heads, rows in wanted]
+    check.that([t[0] for t in found] == [t[0] for t in wanted],
+               f"{name}: the tables are {[t[0] for t in found]}, should be {[t[0] for t in wanted]}")
+    for have, want in zip(found, wanted):
+        check.that(len(have) == len(want), f"{name}: {want[0]}: {len(have) - 2} rows, should be {len(want) - 2}")
+        for a, b in zip(have[1:], want[1:]):
+            check.that(list(map(plain, a)) == list(map(plain, b)), f"{name}: {want[0]}: shows {a}, should be {b}")
+
+
+def check_dots(check, name, figures):
+    """The points of a plot say what its table says, and stand the higher the larger they are."""
+    for f in figures:
+        cells = {plain(f"{s}: {v}"): v for row in f["rows"][1:] for s, v in zip(f["rows"][0][1:], row[1:])}
+        points = []
+        for d in f["dots"]:
+            said = next((k for k in cells if plain(d["text"]).startswith(k)), None)
+            check.that(said, f"{name}: {f['title']}: no cell says {d['text']!r}")
+            if said:
+                points.append((float(cells[said]), -d["y"]))
+        points.sort()
+        check.that(all(a[1] <= b[1] + 0.6 for a, b in zip(points, points[1:])), f"{name}: {f['title']}: points stand too high or low")
 
 
 class Check:
@@ -246,7 +285,7 @@ STRAY = """(() => {
     return !td.dataset.p && /[0-9]/.test(copy.textContent) && !texts.has(copy.textContent);
   }).map(td => td.textContent);
 })()"""
-WIDE = "document.documentElement.scrollWidth - innerWidth"
+WIDE = "document.documentElement.scrollWidth"  # innerWidth grows with it on phones
 NAMES = """[...document.querySelectorAll("a, button, select, input, [tabindex], [role=group], [role=region]")]
   .filter(e => !(e.textContent.trim() || e.getAttribute("aria-label") || (e.labels && e.labels.length && e.labels[0].textContent.trim())))
   .map(e => e.outerHTML.slice(0, 120))"""
@@ -256,7 +295,7 @@ STRUCTURE = """({lang: document.documentElement.lang, h1: document.querySelector
   heads: [...document.querySelectorAll("table")].every(t => t.querySelector("th[scope=col]") && t.caption),
   plots: [...document.querySelectorAll("figure")].every(f => f.querySelector("figcaption").textContent && f.querySelector("svg[aria-label]")),
   axes: [...document.querySelectorAll("figure svg[role=group]")].every(s => s.querySelectorAll(".tick").length > 2 || s.textContent.includes("values")),
-  broken: /undefined|NaN|\\[object/.test(document.getElementById("main").innerText)})"""
+  broken: ["undefined", "NaN", "[object"].filter(w => !JSON.stringify(DATA).includes(w) && document.getElementById("main").innerText.includes(w))})"""
 CONTRAST = """(() => {
   const rgb = c => { const k = document.createElement("canvas"); k.width = k.height = 1; const x = k.getContext("2d"); x.fillStyle = c; x.fillRect(0, 0, 1, 1); return [...x.getImageData(0, 0, 1, 1).data]; };
   const seen = {}, cached = c => seen[c] || (seen[c] = rgb(c));
@@ -276,22 +315,64 @@ CONTRAST = """(() => {
 TIP = """(() => { const dot = document.querySelector(".dot"); if (!dot) return "none"; dot.focus(); const t = document.getElementById("tip"); const text = t.hidden ? "" : t.textContent; dot.blur(); return text; })()"""
 
 
-def check_view(check, browser, url, view, data):
+# A plot is one stop of Tab, and arrows go on from there.
+WALK = """[...document.querySelectorAll("figure svg")].every(s => {
+  const dots = [...s.querySelectorAll(".dot")], stops = dots.filter(d => d.tabIndex === 0);
+  if (dots.length < 2) return stops.length === dots.length;
+  dots[0].focus();
+  dots[0].dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
+  const moved = document.activeElement === dots[1] && dots[1].tabIndex === 0 && dots[0].tabIndex === -1;
+  dots[1].dispatchEvent(new KeyboardEvent("keydown", {key: "Home", bubbles: true}));
+  return stops.length === 1 && moved && document.activeElement === dots[0];
+})"""
+# Text of the report must stay text.
+MARKUP = "window.PWNED || document.scripts.length !== 2 || document.querySelectorAll('img, b, iframe, object, script[src]').length"
+PRINT = """(() => {
+  const all = [...document.querySelectorAll("details")], before = all.filter(d => d.open).length;
+  dispatchEvent(new Event("beforeprint"));
+  const empty = all.filter(d => !d.open || d.children.length < 2).length;
+  const cut = [...document.querySelectorAll("table")].filter(t => t.getBoundingClientRect().right > innerWidth).map(t => t.caption.textContent);
+  return {all: all.length, before, empty, cut};
+})()"""
+PRINTED = "dispatchEvent(new Event('afterprint')); [...document.querySelectorAll('details')].filter(d => d.open).length"
+
+
+def check_print(check, browser, url, strict):
+    """On paper (A4 within its margins) all is open, nothing is cut off, and the palette is the light one."""
+    browser.open(url, 718, 1000, False, "dark", media="print")
+    s = browser.evaluate(PRINT)
+    check.that(s["empty"] == 0, f"print: {s['empty']} of {s['all']} details are closed or empty")
+    check.that(not (strict and s["cut"]), f"print: wider than the paper: {s['cut']}")
+    low = browser.evaluate(CONTRAST)
+    check.that(not low, f"print: too little contrast: {low}")
+    check.that(browser.evaluate(PRINTED) == s["before"], "print: what was opened for paper stays open")
+
+
+def check_view(check, browser, url, view, data, wanted, said):
     name = view[0]
     browser.open(url, *view[1:])
     tip_text = browser.evaluate(TIP)
     check.that(tip_text, f"{name}: a point that has the focus shows no tooltip")
+    check.that(browser.evaluate(WALK), f"{name}: Tab and arrows do not go over the plots as they should")
+    check.that(not browser.evaluate(MARKUP), f"{name}: text of the report became markup")
     browser.evaluate(OPEN_ALL)
     check_numbers(check, browser.evaluate(NUMBERS), data)
+    check_tables(check, name, browser.evaluate(TABLES), wanted)
+    check_dots(check, name, browser.evaluate(DOTS))
+    texts = [plain(t) for t in browser.evaluate("[...document.querySelectorAll('p, summary')].map(e => e.textContent)")]
+    for sentence in said:
+        check.that(any(t.endswith(sentence) and not t.removesuffix(sentence)[-1:].isdigit() for t in texts),
+                   f"{name}: the page does not say {sentence!r}")
     stray = browser.evaluate(STRAY)
     check.that(not stray, f"{name}: numbers that come from nowhere: {stray[:5]}")
-    check.that(browser.evaluate(WIDE) <= 0, f"{name}: the page is wider than the screen by {browser.evaluate(WIDE)}")
+    wide = browser.evaluate(WIDE)
+    check.that(wide <= view[1], f"{name}: the page is {wide} wide, the screen {view[1]}")
     names = browser.evaluate(NAMES)
     check.that(not names, f"{name}: without a name: {names[:3]}")
     s = browser.evaluate(STRUCTURE)
     check.that(s["lang"] == "en" and s["h1"] == 1 and s["main"] and s["nav"] and s["jumps"] == 0, f"{name}: structure: {s}")
     check.that(s["heads"] and s["plots"] and s["axes"], f"{name}: tables or plots without heads, names or axes: {s}")
-    check.that(not s["broken"], f"{name}: 'undefined' or the like is on the page")
+    check.that(not s["broken"], f"{name}: {s['broken']} is on the page")
     low = browser.evaluate(CONTRAST)
     check.that(not low, f"{name}: too little contrast: {low}")
     for m in browser.events:
@@ -329,15 +410,20 @@ def main():
             data = json.loads(browser.evaluate("JSON.stringify(DATA)"))
             if kept:
                 check_kept(check, data, path)
+                wanted, said = list(page_tables.of_kept(data["reports"], shown)), []
             else:
                 with open(path, encoding="utf-8") as f:
-                    check_data(check, data, json.load(f))
+                    report = json.load(f)
+                check_data(check, data, report)
+                wanted = list(page_tables.of_report(report, data["matrix"], shown))
+                said = list(page_tables.sentences(report, data["matrix"]))
             for view in VIEWS:
-                check_view(check, browser, url, view, data)
+                check_view(check, browser, url, view, data, wanted, said)
                 if shots:
                     os.makedirs(shots, exist_ok=True)
                     browser.open(url, *view[1:])
                     browser.shoot(os.path.join(shots, view[0] + ".png"))
+            check_print(check, browser, url, "hostile" not in path)
         finally:
             browser.close()
     print(f"page_test: {len(check.failures)} failures in {len(VIEWS)} views")

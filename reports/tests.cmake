@@ -29,6 +29,16 @@ foreach(page failing)
         $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/samples/${page}.json)
     set_tests_properties(reports.page.${page} PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
 endforeach()
+# Pages of what other tests have made up: texts that mean harm, reports of several versions.
+foreach(pair "hostile;hostile.json" "index;kept")
+    list(GET pair 0 page)
+    list(GET pair 1 what)
+    set_tests_properties(reports.cli.${page} PROPERTIES FIXTURES_SETUP ${page}-report)
+    add_test(NAME reports.page.${page} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/page_test.py
+        $<TARGET_FILE:assay> ${CMAKE_BINARY_DIR}/report-test/${page}/${what})
+    set_tests_properties(reports.page.${page} PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300
+        FIXTURES_REQUIRED ${page}-report)
+endforeach()
 add_test(NAME reports.page.kept COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/page_test.py
     $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/kept)
 set_tests_properties(reports.page.kept PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
