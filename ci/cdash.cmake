@@ -1,5 +1,5 @@
 # Configures, builds, tests, and submits to a CDash server.
-#   ctest -S ci/cdash.cmake -DURL=https://cdash.example.org/submit.php?project=Assay
+#   ctest -S ci/cdash.cmake "-DURL=https://cdash.example.org/submit.php?project=Assay"
 # Also: -DMODEL=Nightly (default Experimental), -DPRESET=asan (default default), -DLABEL=quick,
 # -DJOBS=4, and $CDASH_TOKEN for servers that want one. Reports and page are uploaded as files.
 cmake_minimum_required(VERSION 3.25)
@@ -24,6 +24,7 @@ set(CTEST_BUILD_NAME "${CMAKE_HOST_SYSTEM_NAME}-${CMAKE_HOST_SYSTEM_PROCESSOR}-$
 set(CTEST_CMAKE_GENERATOR Ninja)
 set(CTEST_UPDATE_COMMAND git)
 set(CTEST_UPDATE_VERSION_ONLY ON)
+set(CTEST_NIGHTLY_START_TIME "00:00:00 UTC")
 set(CTEST_SUBMIT_URL "${URL}")
 if(DEFINED ENV{CDASH_TOKEN})
     set(HEADER HTTPHEADER "Authorization: Bearer $ENV{CDASH_TOKEN}")
