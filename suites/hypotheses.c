@@ -123,7 +123,11 @@ static void try_shifts(struct trial *t, const double *all)
                 t->guess[r * t->n_cols + c] =
                     to < t->s->n_tokens ? all[to * t->n_cols_all + t->cols[c]] : NAN;
             }
-        if (t->n_rows > 1) trial_try(t, "tokens shifted by %+d: BOS or a position is off", d);
+        if (t->n_rows > 1 && t->s->site == SITE_EMBD)
+            trial_try(t, d > 0 ? "BOS missing: every token is one place too early"
+                               : "BOS twice: every token is one place too late");
+        else if (t->n_rows > 1)
+            trial_try(t, "tokens shifted by %+d: BOS or a position is off", d);
     }
     for (size_t r = 0; r < t->n_rows; r++)
         for (size_t c = 0; c < t->n_cols; c++) t->guess[r * t->n_cols + c] = all[t->cols[c]];
@@ -153,6 +157,11 @@ static size_t neox_of_norm(size_t i, size_t d)
 
 static void try_permutations(struct trial *t, const double *all)
 {
+    static const char *const words[2][2] = {
+        {"rows of each head permuted for NORM pairing twice",
+         "rows of each head in NEOX order: not permuted for NORM pairing"},
+        {"rows of each head permuted for NORM pairing, where the model has NEOX",
+         "rows of each head permuted back from NORM pairing, where the model has NEOX"}};
     const size_t n = heads_of(t), d = t->s->m->shape.head_dim;
     for (int way = 0; n > 0 && way < 2; way++) {
         for (size_t r = 0; r < t->n_rows; r++)
@@ -161,8 +170,7 @@ static void try_permutations(struct trial *t, const double *all)
                 const size_t from = col - i + (way ? neox_of_norm(i, d) : norm_of_neox(i, d));
                 t->guess[r * t->n_cols + c] = all[t->rows[r] * t->n_cols_all + from];
             }
-        trial_try(t, way ? "rows of each head in NEOX order: not permuted for NORM pairing"
-                         : "rows of each head permuted for NORM pairing twice");
+        trial_try(t, "%s", words[t->s->m->hyper.rope.pairing == REF_ROPE_NEOX][way]);
     }
     if (n < 2) return;
     for (size_t r = 0; r < t->n_rows; r++)
@@ -171,6 +179,11 @@ static void try_permutations(struct trial *t, const double *all)
             t->guess[r * t->n_cols + c] = all[t->rows[r] * t->n_cols_all + (n - 1 - head) * d + i];
         }
     trial_try(t, "heads in reverse order");
+}
+
+static bool sums_up(enum site_kind kind)
+{
+    return kind == KIND_LINEAR || kind == KIND_SCORES || kind == KIND_ATTENTION;
 }
 
 /* The nearest number of a format. */
@@ -186,7 +199,7 @@ static void try_formats(struct trial *t)
     for (size_t i = 0; i < n; i++)
         t->guess[i] = (double)ref_bf16_to_f32(ref_f32_to_bf16((float)t->want[i]));
     trial_try(t, "results rounded to bf16");
-    if (t->best < EXPLAINED || halves < n || wanted * 2 > n) return;
+    if (!sums_up(trial_kind(t->s)) || t->best < EXPLAINED || halves < n || wanted * 2 > n) return;
     t->best = EXPLAINED / 2;
     snprintf(t->cause, sizeof t->cause,
              "accumulation in half precision: every result is an f16 number");
@@ -218,11 +231,11 @@ static bool differs(const struct record_site *want, size_t at, float got)
     return !((double)got == want->value[at]) && !(fabs((double)got - want->value[at]) <= bound);
 }
 
-/* Rows and columns of which something is wrong first, then others, in ascending order. */
+/* Rows (tokens) and columns of which something is wrong first, then others, in ascending order. */
 static bool choose(struct choice *k, const struct suspect *s, const struct record_site *want,
                    size_t max_rows, size_t max_cols)
 {
-    const size_t rows = s->got->rows, cols = want->cols;
+    const size_t rows = s->got->rows, first = s->got->first_row, cols = want->cols;
     bool *hit = alloc_array(rows + cols, sizeof *hit);
     k->rows = alloc_array(rows, sizeof *k->rows);
     k->cols = alloc_array(cols, sizeof *k->cols);
@@ -232,11 +245,11 @@ static bool choose(struct choice *k, const struct suspect *s, const struct recor
     }
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < cols; c++)
-            if (differs(want, (s->got->first_row + r) * cols + c, s->got->got[r * cols + c]))
+            if (differs(want, (first + r) * cols + c, s->got->got[r * cols + c]))
                 hit[r] = hit[rows + c] = true;
     for (size_t pass = 0; pass < 2; pass++) {
         for (size_t r = 0; r < rows && k->n_rows < max_rows; r++)
-            if (hit[r] == (pass == 0)) k->rows[k->n_rows++] = r;
+            if (hit[r] == (pass == 0)) k->rows[k->n_rows++] = first + r;
         size_t n_hit = 0, step;
         for (size_t c = 0; c < cols; c++) n_hit += hit[rows + c] == (pass == 0);
         const size_t room = pass == 0 ? max_cols * 2 / 3 : max_cols - k->n_cols;
@@ -293,7 +306,7 @@ void hypotheses_explain(const struct suspect *s, char *out, size_t cap, double *
     struct choice k = {0};
     *out = 0;
     *unexplained = 1;
-    if (!want || !s->got || s->got->first_row) return;
+    if (!want || !s->got) return;
     double *room = NULL;
     if (choose(&k, s, want, linear ? MAX_ROWS : 64, linear ? MAX_COLS : SIZE_MAX / 2)) {
         const size_t n = k.n_rows * k.n_cols;
@@ -311,7 +324,7 @@ void hypotheses_explain(const struct suspect *s, char *out, size_t cap, double *
         for (size_t i = 0; room && i < n; i++) {
             const size_t at = k.rows[i / k.n_cols] * want->cols + k.cols[i % k.n_cols];
             room[i] = want->value[at];
-            room[n + i] = (double)s->got->got[at];
+            room[n + i] = (double)s->got->got[at - s->got->first_row * want->cols];
         }
         if (room) try_all(&t, want);
         if (t.best < EXPLAINED) {

@@ -50,10 +50,26 @@ static const uint8_t *row_of(const struct product *p, size_t i)
 
 /* ---- blocks decoded wrongly ------------------------------------------------------------------ */
 
+/* Blocks stored one row after the other, but taken as if one column of them followed the other. */
+static void try_block_columns(struct product *p, const struct type_spec *own)
+{
+    const size_t n_blocks = p->w.n_in / own->block_elems, bytes = own->block_bytes;
+    if (own->block_elems == 1 || n_blocks < 2) return;
+    for (size_t c = 0; c < p->t->n_cols; c++) {
+        for (size_t b = 0; b < n_blocks; b++)
+            memcpy(p->blocks + b * bytes, p->w.data + (b * p->w.n_out + p->t->cols[c]) * bytes,
+                   bytes);
+        ref_decode(p->w.type, p->blocks, p->w.n_in, p->row);
+        fill_column(p, c, p->row, p->x);
+    }
+    trial_try(p->t, "%s blocks taken column by column, not row by row", own->name);
+}
+
 static void try_decoders(struct product *p)
 {
     struct trial *t = p->t;
     const struct type_spec *own = type_by_id(p->w.type);
+    try_block_columns(p, own);
     for (const struct type_spec *o = type_next(NULL); o; o = type_next(o)) {
         if (o == own || !type_decodes(o) || o->block_bytes != own->block_bytes ||
             o->block_elems != own->block_elems)
@@ -79,6 +95,24 @@ static void try_decoders(struct product *p)
 
 /* ---- the matrix read wrongly ----------------------------------------------------------------- */
 
+/* A product told that n_out is n_in and the other way round: rows of the weights and of x are n_out
+ * values long, rows of the result n_in. What lies behind the end of x is not known. */
+static void try_arguments(struct product *p, const float *flat)
+{
+    struct trial *t = p->t;
+    const size_t n_in = p->w.n_in, n_out = p->w.n_out, n_x = t->s->n_tokens * n_in;
+    for (size_t r = 0; r < t->n_rows; r++)
+        for (size_t c = 0; c < t->n_cols; c++) {
+            const size_t place = t->rows[r] * n_out + t->cols[c];
+            const size_t row = place / n_in, i = place % n_in;
+            double sum = (row + 1) * n_out <= n_x ? 0 : NAN;
+            for (size_t k = 0; k < n_out && !isnan(sum); k++)
+                sum += (double)flat[i * n_out + k] * p->x[row * n_out + k];
+            *guess_at(t, r, c) = finished(t->s, p->w.scale * sum);
+        }
+    trial_try(t, "arguments swapped: a product of %zu inputs and %zu outputs", n_out, n_in);
+}
+
 static void try_flat(struct product *p)
 {
     struct trial *t = p->t;
@@ -96,6 +130,7 @@ static void try_flat(struct product *p)
         fill_column(p, c, p->row, p->x);
     }
     if (n_in != n_out) trial_try(t, "sizes swapped: rows taken as %zu values long", n_out);
+    if (n_in != n_out) try_arguments(p, flat);
     free(flat);
 }
 

@@ -61,27 +61,32 @@ static double norm_guess(enum norm_fault fault, const double *x, size_t n, size_
     return NAN;
 }
 
-/* The epsilon that the first group speaks of: (mean + e') = (mean + e) (want / got)^2, where there is
- * no bias. */
+/* The epsilon that the first token speaks of: (mean + e') = (mean + e) (want / got)^2, where want
+ * and got are without the bias, and mean is that of the squares, in LayerNorm of x - mu. */
 static void try_epsilon(struct trial *t, const double *x, const struct site_norm *w)
 {
     const double eps = t->s->m->hyper.norm_eps;
     const size_t n = w->n;
     double seen = -1;
-    if (w->b || n != t->n_cols_all || w->layer_norm) return;
+    if (n != t->n_cols_all) return;
     for (size_t r = 0; r < t->n_rows; r++) {
         const double *row = x + t->rows[r] * n;
-        double squares = 0, both = 0, own = 0;
-        for (size_t k = 0; k < n; k++) squares += row[k] * row[k];
+        double mu = 0, mean = 0, both = 0, own = 0;
+        for (size_t k = 0; k < n && w->layer_norm; k++) mu += row[k] / (double)n;
+        for (size_t k = 0; k < n; k++) mean += (row[k] - mu) * (row[k] - mu) / (double)n;
         for (size_t c = 0; c < t->n_cols; c++) {
-            both += t->want[r * t->n_cols + c] * t->got[r * t->n_cols + c];
-            own += t->got[r * t->n_cols + c] * t->got[r * t->n_cols + c];
+            const double b = w->b ? (double)w->b[t->cols[c]] : 0;
+            const double got = t->got[r * t->n_cols + c] - b;
+            both += (t->want[r * t->n_cols + c] - b) * got;
+            own += got * got;
         }
-        const double mean = squares / (double)n, ratio = both / own;
+        const double ratio = both / own;
         if (r == 0) seen = (mean + eps) * ratio * ratio - mean;
-        for (size_t c = 0; c < t->n_cols; c++)
+        for (size_t c = 0; c < t->n_cols; c++) {
+            const double b = w->b ? (double)w->b[t->cols[c]] : 0;
             t->guess[r * t->n_cols + c] =
-                t->want[r * t->n_cols + c] * sqrt((mean + eps) / (mean + seen));
+                (t->want[r * t->n_cols + c] - b) * sqrt((mean + eps) / (mean + seen)) + b;
+        }
     }
     if (seen >= 0) trial_try(t, "epsilon is %.3g, the file says %.3g", seen, eps);
 }
@@ -242,10 +247,6 @@ static double product(double a, double b)
 {
     return a * b;
 }
-static double silu_first(double a, double b)
-{
-    return (void)b, ref_silu(a);
-}
 static double silu_product(double a, double b)
 {
     return ref_silu(a) * b;
@@ -266,6 +267,11 @@ static double silu_own(double a, double b)
 static double gelu_own(double a, double b)
 {
     return (void)a, ref_gelu(b);
+}
+
+static double relu_own(double a, double b)
+{
+    return (void)a, fmax(b, 0);
 }
 
 static void try_sums(struct trial *t, const double *branch, const double *b)
@@ -312,6 +318,7 @@ void trial_simple(struct trial *t)
             try_binary(t, silu_own, a, a, "SiLU in place of GELU");
         else
             try_binary(t, gelu_own, a, a, "GELU in place of SiLU");
+        try_binary(t, relu_own, a, a, is_gelu ? "ReLU in place of GELU" : "ReLU in place of SiLU");
         try_binary(t, first, a, a, "activation missing");
         return;
     }
@@ -322,5 +329,5 @@ void trial_simple(struct trial *t)
         try_binary(t, gelu_product, a, b, "GELU in place of SiLU");
     try_binary(t, relu_product, a, b, is_gelu ? "ReLU in place of GELU" : "ReLU in place of SiLU");
     try_binary(t, product, a, b, is_gelu ? "GELU missing" : "SiLU missing");
-    if (!is_gelu) try_binary(t, silu_first, a, b, "not multiplied by up");
+    try_binary(t, is_gelu ? gelu_own : silu_own, b, a, "not multiplied by up");
 }

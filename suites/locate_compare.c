@@ -207,6 +207,16 @@ static enum status judge_from_inputs(struct finding *f, const struct site_model 
     return st;
 }
 
+/* The values of all tokens from those of the last ones; the others are NaN: not seen. */
+static double *padded(const struct record_site *s, const double *value, size_t n_tokens)
+{
+    const size_t hidden = (n_tokens - s->rows) * s->cols;
+    double *x = alloc_array(n_tokens * s->cols, sizeof *x);
+    for (size_t k = 0; x && k < n_tokens * s->cols; k++)
+        x[k] = k < hidden ? NAN : value ? value[k - hidden] : (double)s->got[k - hidden];
+    return x;
+}
+
 /* Why: the engine's values are the inputs, what should have come of them is the truth. */
 static void explain(struct locate *l, const struct finding *f, const struct recording *got,
                     const double *value, const struct compare_options *o)
@@ -214,19 +224,16 @@ static void explain(struct locate *l, const struct finding *f, const struct reco
     struct recording own;
     struct err e = {0};
     const struct record_site *bad = record_find(got, f->site, f->layer);
-    if (bad->rows != o->n_tokens ||
-        record_open(&own, got->n_layers, got->n_heads, o->n_tokens, &e) != ST_OK)
-        return;
+    if (record_open(&own, got->n_layers, got->n_heads, o->n_tokens, &e) != ST_OK) return;
     for (size_t i = 0; i < got->n; i++) {
         const struct record_site *s = &got->sites[i];
-        const size_t n = s->rows * s->cols;
-        double *x = s->rows == o->n_tokens ? alloc_array(n, sizeof *x) : NULL;
+        double *x = padded(s, s == bad ? value : NULL, o->n_tokens);
         if (!x) continue;
-        for (size_t k = 0; k < n; k++) x[k] = s == bad ? value[k] : (double)s->got[k];
-        record_reference(
-            &own,
-            &(struct ref_values){
-                .site = s->site, .layer = s->layer, .value = x, .rows = s->rows, .cols = s->cols});
+        record_reference(&own, &(struct ref_values){.site = s->site,
+                                                    .layer = s->layer,
+                                                    .value = x,
+                                                    .rows = o->n_tokens,
+                                                    .cols = s->cols});
         free(x);
     }
     struct suspect s = {.m = &l->model,

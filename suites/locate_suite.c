@@ -422,6 +422,8 @@ void suite_locate(struct case_list *l)
             add(l, "log", types[i], log_changes[k].shape, NULL, k, run_log);
     for (size_t i = 0; synth_arch(i); i++)
         add(l, "arch", NULL, synth_arch(i), NULL, i, locate_arch_case);
+    for (size_t i = 0; locate_cause(i); i++)
+        add(l, "cause", NULL, locate_cause(i), NULL, i, locate_cause_case);
     add(l, "trace", NULL, "roundtrip", NULL, 0, run_trace);
     add(l, "trace", NULL, "names", NULL, 0, run_names);
     add(l, "effect", NULL, "primer-4m", NULL, 0, run_effect);
