@@ -26,6 +26,7 @@ struct callback_log {
     struct log_tensor *tensors; /* (n) */
     size_t n, cap;
     enum tensor_type kv; /* of the cache, as shown; TYPE_F32 if it is not */
+    bool sums_all;       /* sums are of all values of a tensor; else of those shown */
 };
 
 /* True if the bytes look like such a log. */
@@ -33,6 +34,9 @@ bool callback_log_is(struct span bytes);
 /* Errors name the line. */
 enum status callback_log_read(struct callback_log *out, struct span bytes, struct err *e);
 void callback_log_free(struct callback_log *l);
+
+/* The sum of the shown values, and how far the printed one may be from it. */
+double callback_log_sum(const struct log_tensor *t, double *bound);
 
 /* Index of the k-th shown value of a tensor in each dimension. */
 void callback_log_index(const struct log_tensor *t, size_t k, uint64_t at[4]);

@@ -124,6 +124,20 @@ void locate_first(struct variant_result *v)
         }
 }
 
+void locate_count(struct variant_result *v, const struct recording *truth)
+{
+    v->n_missing = 0;
+    for (size_t i = 0; i < truth->n; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < v->n && !seen; k++)
+            seen = v->findings[k].site == truth->sites[i].site &&
+                   v->findings[k].layer == truth->sites[i].layer;
+        if (seen || v->n_missing++ > 0) continue;
+        v->missing_site = truth->sites[i].site;
+        v->missing_layer = truth->sites[i].layer;
+    }
+}
+
 /* ---- words ----------------------------------------------------------------------------------- */
 
 void locate_describe_place(const struct site_model *m, const struct finding *f, char *out,
@@ -135,6 +149,19 @@ void locate_describe_place(const struct site_model *m, const struct finding *f, 
         snprintf(out, cap, "layer %u, %s", f->layer, title);
     else
         snprintf(out, cap, "%s", title);
+}
+
+const char *locate_missing(const struct locate *l, char *out, size_t cap)
+{
+    const struct variant_result *v = &l->variants[0];
+    char place[96];
+    *out = 0;
+    if (l->n_variants == 0 || v->n_missing == 0) return out;
+    const struct finding f = {.site = v->missing_site, .layer = v->missing_layer};
+    locate_describe_place(&l->model, &f, place, sizeof place);
+    snprintf(out, cap, "; %zu site%s of the pass %s not in it (the first: %s)", v->n_missing,
+             v->n_missing == 1 ? "" : "s", v->n_missing == 1 ? "is" : "are", place);
+    return out;
 }
 
 void locate_describe_op(const struct site_model *m, const struct finding *f,
@@ -307,6 +334,8 @@ static void say_no_defect(struct locate *l)
     else
         snprintf(l->verdict, sizeof l->verdict, "NO DEFECT: every value is within the bound%s",
                  tops ? "; top tokens agree" : "");
+    const size_t n = strlen(l->verdict);
+    locate_missing(l, l->verdict + n, sizeof l->verdict - n);
 }
 
 void locate_conclude(struct locate *l)

@@ -46,6 +46,9 @@ struct variant_result {
     char reason[256];         /* why not */
     struct finding *findings; /* (n) in the order of computation */
     size_t n;
+    size_t n_missing; /* sites of the pass that were not seen, and the first of them */
+    enum site missing_site;
+    uint32_t missing_layer;
     enum located located;
     size_t first;       /* finding */
     enum verdict worst; /* of the top tokens, running freely */
@@ -108,5 +111,8 @@ struct report;
 /* A locate[] entry; model and subject as named by the user. */
 void locate_report(struct report *r, const struct locate *l, const char *model,
                    const char *subject);
+/* The same for a comparison by names, without sites: tensor NULL: no defect. */
+void locate_report_names(struct report *r, const char *model, const char *subject,
+                         const char *verdict, const char *tensor, const char *op);
 
 #endif

@@ -277,12 +277,54 @@ enum status compare_recording(struct locate *l, const struct recording *truth,
     if (st == ST_OK && v->n == 0) st = fail(e, ST_FORMAT, "no tensor of it is a known site");
     if (st != ST_OK) return st;
     v->ran = true;
+    locate_count(v, truth);
     locate_first(v);
     locate_conclude(l);
     return ST_OK;
 }
 
 /* ---- two recordings -------------------------------------------------------------------------- */
+
+/* What one recording says of a site, all tokens: of those that it does not show, what the other one
+ * does. */
+static double *pair_values(const struct record_site *s, const struct record_site *other,
+                           size_t n_tokens)
+{
+    double *x = padded(s, NULL, n_tokens);
+    for (size_t k = 0; x && other && k < s->first_row * s->cols; k++)
+        if (k >= other->first_row * other->cols && other->cols == s->cols)
+            x[k] = (double)other->got[k - other->first_row * other->cols];
+    return x;
+}
+
+static enum status pair_truth(struct recording *truth, const struct recording *a,
+                              const struct recording *b, double share, struct err *e)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        const struct record_site *s = &a->sites[i];
+        const size_t n = a->n_tokens * s->cols;
+        double *x = pair_values(s, record_find(b, s->site, s->layer), a->n_tokens);
+        double *bound = alloc_array(n, sizeof *bound), sum = 0;
+        size_t finite = 0;
+        for (size_t k = 0; x && k < n; k++)
+            if (isfinite(x[k])) sum += x[k] * x[k], finite++;
+        for (size_t k = 0; bound && finite && k < n; k++)
+            bound[k] = share * sqrt(sum / (double)finite);
+        if (x && bound)
+            record_reference(truth, &(struct ref_values){.site = s->site,
+                                                         .layer = s->layer,
+                                                         .value = x,
+                                                         .local = bound,
+                                                         .dev = bound,
+                                                         .rows = a->n_tokens,
+                                                         .cols = s->cols});
+        const bool ok = x && bound;
+        free(x);
+        free(bound);
+        if (!ok) return fail(e, ST_NOMEM, "no memory for %zu values", n);
+    }
+    return ST_OK;
+}
 
 enum status compare_pair(struct locate *l, const struct recording *a, const struct recording *b,
                          double share, struct err *e)
@@ -292,31 +334,12 @@ enum status compare_pair(struct locate *l, const struct recording *a, const stru
     enum status st = record_open(&truth, a->n_layers, a->n_heads, a->n_tokens, e);
     v->variant = &compare_variants[0];
     l->n_variants = 1;
-    for (size_t i = 0; i < a->n && st == ST_OK; i++) {
-        const struct record_site *s = &a->sites[i];
-        const size_t n = s->rows * s->cols;
-        if (s->first_row) continue; /* rows of some tokens only: nothing to align */
-        double *x = alloc_array(2 * n, sizeof *x), sum = 0;
-        if (!x) st = fail(e, ST_NOMEM, "no memory for %zu values", n);
-        for (size_t k = 0; x && k < n; k++) {
-            x[k] = (double)s->got[k];
-            sum += isfinite(x[k]) ? x[k] * x[k] : 0;
-        }
-        for (size_t k = 0; x && k < n; k++) x[n + k] = share * sqrt(sum / (double)n);
-        if (x)
-            record_reference(&truth, &(struct ref_values){.site = s->site,
-                                                          .layer = s->layer,
-                                                          .value = x,
-                                                          .local = x + n,
-                                                          .dev = x + n,
-                                                          .rows = s->rows,
-                                                          .cols = s->cols});
-        free(x);
-    }
+    if (st == ST_OK) st = pair_truth(&truth, a, b, share, e);
     if (st == ST_OK) st = locate_judge(v, &truth, b, false, e);
     if (st == ST_OK && v->n == 0) st = fail(e, ST_FORMAT, "the two have no site in common");
     if (st == ST_OK) {
         v->ran = true;
+        locate_count(v, &truth);
         locate_first(v);
         locate_conclude(l);
     }

@@ -79,13 +79,13 @@ static void fill(struct shown *s, const struct log_tensor *t, const struct recor
     }
 }
 
-/* The sum at the end is that of the shown values, or, in newer versions, of all. */
-static bool sum_is_wrong(const struct log_tensor *t, const struct record_site *w,
-                         const struct site_model *m, size_t n_tokens, double *error, double *bound)
+/* Against the sum of all that is due. Padding of scores holds whatever the cache held. */
+static bool sum_of_all(const struct log_tensor *t, const struct record_site *w,
+                       const struct site_model *m, size_t n_tokens, double *error, double *bound)
 {
     const double factor = t->site == SITE_SCORES ? 1 / m->hyper.kq_scale : 1;
-    double seen = 0, all = 0, all_bound = 0, mag = 0;
-    for (size_t k = 0; k < t->n; k++) seen += t->values[k];
+    double all = 0, all_bound = 0, mag = 0;
+    if (t->site == SITE_SCORES && t->dims[0] > n_tokens) return false;
     const size_t rows = site_table[t->site].width == WIDTH_SCORES
                             ? (size_t)t->dims[1]
                             : (size_t)(t->dims[0] * t->dims[1] * t->dims[2]) / w->cols;
@@ -94,15 +94,34 @@ static bool sum_is_wrong(const struct log_tensor *t, const struct record_site *w
         mag += fabs(factor * w->value[i]);
         all_bound += factor * factor * w->dev[i] * w->dev[i];
     }
-    all_bound = sqrt(all_bound) * 4 + SUMMED * mag;
-    *error = fabs(t->sum - seen);
-    *bound = PRINTED * (double)t->n + SUMMED * 0.1;
-    if (!t->has_sum || *error <= *bound) return false;
-    if (fabs(t->sum - all) / all_bound < *error / *bound) {
-        *error = fabs(t->sum - all);
-        *bound = all_bound;
-    }
+    *error = fabs(t->sum - all);
+    *bound = sqrt(all_bound) * 4 + SUMMED * mag + PRINTED;
     return !(*error <= *bound);
+}
+
+/* Of a tensor whose shown values are right: that of all tells of the others, that of the shown ones
+ * whether the log is as it was printed. */
+static void judge_sum(struct case_result *r, const struct callback_log *log,
+                      const struct log_tensor *t, const struct record_site *w,
+                      const struct site_model *m, size_t n_tokens)
+{
+    double error, bound;
+    if (!t->has_sum) return;
+    if (log->sums_all) {
+        if (!sum_of_all(t, w, m, n_tokens, &error, &bound)) return;
+        snprintf(r->pattern, sizeof r->pattern, "the sum of all values; those shown are right");
+    } else {
+        const double shown = callback_log_sum(t, &bound);
+        error = fabs(t->sum - shown);
+        if (error <= bound) return;
+        snprintf(r->pattern, sizeof r->pattern, "the sum");
+        snprintf(r->message, sizeof r->message, "the sum is %.6g, the values shown add up to %.6g",
+                 t->sum, shown);
+    }
+    r->bad = 1;
+    r->error = error;
+    r->bound = bound;
+    r->used = error / bound;
 }
 
 static struct finding *finding_for(struct variant_result *v, const struct log_tensor *t)
@@ -131,7 +150,8 @@ static void measure_shown(struct magnitude *m, const double *x, const float *y, 
 }
 
 static enum status judge_tensor(struct locate *l, const struct recording *truth,
-                                const struct log_tensor *t, struct err *e)
+                                const struct callback_log *log, const struct log_tensor *t,
+                                struct err *e)
 {
     struct variant_result *v = &l->variants[0];
     const struct record_site *w = record_find(truth, t->site, t->layer);
@@ -165,34 +185,48 @@ static enum status judge_tensor(struct locate *l, const struct recording *truth,
     }
     measure_shown(&f->want, s.want, NULL, t->n);
     measure_shown(&f->got, NULL, s.got, t->n);
-    double error, bound;
-    if (f->local.bad == 0 && sum_is_wrong(t, w, &l->model, truth->n_tokens, &error, &bound)) {
-        f->local.bad = 1;
-        f->local.error = error;
-        f->local.bound = bound;
-        f->local.used = error / bound;
-        snprintf(f->local.pattern, sizeof f->local.pattern, "the sum is not that of the values");
-    }
+    if (f->local.bad == 0) judge_sum(&f->local, log, t, w, &l->model, truth->n_tokens);
     if (f->local.bad) snprintf(f->kernel, sizeof f->kernel, "line %zu, %.40s", t->line, t->name);
     free(s.got);
     free(s.want);
     return ST_OK;
 }
 
-/* A log may hold several passes, such as one for warming up: the last one of this length counts. */
-static size_t last_pass(const struct callback_log *log, size_t n_tokens)
+/* A log may hold several passes, such as one for warming up or for a next token: the last one of this
+ * length counts. Tensors [*start, *end); false: there is none. */
+static bool find_pass(const struct callback_log *log, size_t n_tokens, size_t *start, size_t *end)
 {
-    size_t start = log->n;
+    bool found = false, open = false;
+    for (size_t i = 0; i < log->n; i++) {
+        if (log->tensors[i].site != SITE_EMBD) continue;
+        if (open) *end = i;
+        open = log->tensors[i].dims[1] == n_tokens;
+        if (!open) continue;
+        found = true;
+        *start = i;
+    }
+    if (open) *end = log->n;
+    return found;
+}
+
+static enum status no_pass(const struct callback_log *log, size_t n_tokens, struct err *e)
+{
+    const struct log_tensor *t = NULL;
     for (size_t i = 0; i < log->n; i++)
-        if (log->tensors[i].site == SITE_EMBD && log->tensors[i].dims[1] == n_tokens) start = i;
-    return start;
+        if (log->tensors[i].site == SITE_EMBD) t = &log->tensors[i];
+    if (!t)
+        return fail(e, ST_FORMAT, "the log holds no token embedding, so no pass from its start");
+    return fail(e, ST_FORMAT,
+                "the log holds no pass over %zu tokens, but one over %llu: is this its prompt%s?",
+                n_tokens, (unsigned long long)t->dims[1],
+                t->dims[1] + 1 == n_tokens ? ", and did the engine leave out BOS" : "");
 }
 
 static void conclude_log(struct locate *l, const struct compare_options *o)
 {
     struct variant_result *v = &l->variants[0];
     struct located_fault *d = &l->fault;
-    char place[96], declared[96];
+    char place[96], declared[96], missing[128], error[64] = "values that are no numbers, beyond";
     double most = 0;
     snprintf(declared, sizeof declared, "%s activations, %s cache", precision_name(&o->precision),
              type_by_id(o->precision.kv)->name);
@@ -201,8 +235,8 @@ static void conclude_log(struct locate *l, const struct compare_options *o)
     if (v->located == LOCATED_NOTHING) {
         snprintf(l->verdict, sizeof l->verdict,
                  "NO DEFECT: the %zu tensors that it shows are within what its precision allows "
-                 "(%s): at most %.0f %% used",
-                 v->n, declared, 100 * most);
+                 "(%s): at most %.0f %% used%s",
+                 v->n, declared, 100 * most, locate_missing(l, missing, sizeof missing));
         return;
     }
     const struct finding *f = &v->findings[v->first];
@@ -210,9 +244,15 @@ static void conclude_log(struct locate *l, const struct compare_options *o)
     d->finding = v->first;
     locate_describe_place(&l->model, f, place, sizeof place);
     locate_describe_op(&l->model, f, v->variant, d->op, sizeof d->op);
+    if (isfinite(f->local.used)) snprintf(error, sizeof error, "error %.2g x", f->local.used);
+    if (*f->local.message) {
+        snprintf(l->verdict, sizeof l->verdict, "DEFECT: %s (%s): %.200s; %s", place, d->op,
+                 f->local.message, f->kernel);
+        return;
+    }
     snprintf(l->verdict, sizeof l->verdict,
-             "DEFECT: %s (%s): error %.2g x what its precision allows (%s); %s; %s", place, d->op,
-             f->local.used, declared, f->local.pattern, f->kernel);
+             "DEFECT: %s (%s): %s what its precision allows (%s); %s; %s", place, d->op, error,
+             declared, f->local.pattern, f->kernel);
 }
 
 enum status compare_log(struct locate *l, const struct recording *truth,
@@ -220,19 +260,19 @@ enum status compare_log(struct locate *l, const struct recording *truth,
                         struct err *e)
 {
     struct variant_result *v = &l->variants[0];
-    const size_t start = last_pass(log, o->n_tokens);
+    size_t start = 0, end = 0;
     v->variant = &compare_variants[o->precision.kv == TYPE_F16];
     l->n_variants = 1;
-    if (start == log->n)
-        return fail(e, ST_FORMAT, "the log holds no pass over %zu tokens: is this its prompt?",
-                    o->n_tokens);
+    if (!find_pass(log, o->n_tokens, &start, &end)) return no_pass(log, o->n_tokens, e);
     v->findings = alloc_array(truth->n, sizeof *v->findings);
     if (!v->findings) return fail(e, ST_NOMEM, "no memory for the findings of a log");
     enum status st = ST_OK;
-    for (size_t i = start; i < log->n && st == ST_OK; i++)
-        if (log->tensors[i].site != SITE_COUNT) st = judge_tensor(l, truth, &log->tensors[i], e);
+    for (size_t i = start; i < end && st == ST_OK; i++)
+        if (log->tensors[i].site != SITE_COUNT)
+            st = judge_tensor(l, truth, log, &log->tensors[i], e);
     if (st != ST_OK) return st;
     v->ran = true;
+    locate_count(v, truth);
     conclude_log(l, o);
     return ST_OK;
 }

@@ -290,6 +290,7 @@ static enum status judge_unfed(struct job *j, struct locate *l, struct variant_r
     if (st == ST_OK) st = compare_sites(l, v, activations ? &low : truth, &own, &o, e);
     if (st == ST_OK) {
         v->ran = true;
+        locate_count(v, truth);
         locate_first(v);
     }
     record_close(&own);
@@ -310,6 +311,7 @@ static enum status judge_variant(struct job *j, struct locate *l, struct variant
     if (st == ST_OK) st = locate_judge(v, truth, &fed, true, e);
     if (st == ST_OK) {
         v->ran = true;
+        if (j->subject->eval) locate_count(v, truth);
         locate_first(v);
         if (v->located == LOCATED_SITE) explain(l, v, truth, &fed, j->options);
     }

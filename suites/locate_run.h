@@ -41,4 +41,9 @@ enum status record_rounded(struct recording *out, const struct recording *truth,
 /* Sets located and first of a variant. */
 void locate_first(struct variant_result *v);
 
+/* Notes which sites of the pass are without a finding, for the verdict. */
+void locate_count(struct variant_result *v, const struct recording *truth);
+/* "; 3 sites of the pass are not in it (the first: layer 2, activation)", or "". Returns out. */
+const char *locate_missing(const struct locate *l, char *out, size_t cap);
+
 #endif

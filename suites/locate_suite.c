@@ -84,7 +84,15 @@ static void run_clean(struct test *t, const struct test_case *c)
 
 /* ---- changed values -------------------------------------------------------------------------- */
 
-enum change { CHANGE_SCALED, CHANGE_SHIFTED, CHANGE_CLIPPED, CHANGE_ONE, CHANGE_ZERO, CHANGE_NAN };
+enum change {
+    CHANGE_SCALED,
+    CHANGE_SHIFTED,
+    CHANGE_CLIPPED,
+    CHANGE_ONE,
+    CHANGE_ZERO,
+    CHANGE_NAN,
+    CHANGE_SUM
+};
 
 static const struct damage {
     const char *name;
@@ -280,11 +288,21 @@ static const struct log_change {
     uint32_t layer;
     enum change change;
 } log_changes[] = {
-    {"as-it-is", SITE_COUNT, 0, CHANGE_ONE},     {"k-3", SITE_K, 3, CHANGE_SCALED},
-    {"embd", SITE_EMBD, 0, CHANGE_ONE},          {"ffn_out-2", SITE_FFN_OUT, 2, CHANGE_ONE},
-    {"q_rope-4", SITE_Q_ROPE, 4, CHANGE_SCALED}, {"kq-1", SITE_SCORES, 1, CHANGE_SCALED},
-    {"kqv-5", SITE_ATTN, 5, CHANGE_ZERO},        {"l_out-4", SITE_RESID_2, 4, CHANGE_SCALED},
-    {"logits", SITE_LOGITS, 0, CHANGE_SCALED},   {"sum-ffn_up-3", SITE_UP, 3, CHANGE_NAN},
+    {"as-it-is", SITE_COUNT, 0, CHANGE_ONE},
+    {"k-3", SITE_K, 3, CHANGE_SCALED},
+    {"embd", SITE_EMBD, 0, CHANGE_ONE},
+    {"ffn_out-2", SITE_FFN_OUT, 2, CHANGE_ONE},
+    {"q_rope-4", SITE_Q_ROPE, 4, CHANGE_SCALED},
+    {"kq-1", SITE_SCORES, 1, CHANGE_SCALED},
+    {"kqv-5", SITE_ATTN, 5, CHANGE_ZERO},
+    {"l_out-4", SITE_RESID_2, 4, CHANGE_SCALED},
+    {"logits", SITE_LOGITS, 0, CHANGE_SCALED},
+    {"sum-ffn_up-3", SITE_UP, 3, CHANGE_SUM},
+    {"one-l_out-5", SITE_RESID_2, 5, CHANGE_ONE},
+    {"sum-l_out-0", SITE_RESID_2, 0, CHANGE_SUM},
+    {"sum-ffn_out-5", SITE_FFN_OUT, 5, CHANGE_SUM},
+    {"nan-v-2", SITE_V, 2, CHANGE_NAN},
+    {"sum-logits", SITE_LOGITS, 0, CHANGE_SUM},
 };
 
 static void change_log(struct callback_log *log, const struct log_change *k)
@@ -292,13 +310,34 @@ static void change_log(struct callback_log *log, const struct log_change *k)
     for (size_t i = 0; i < log->n; i++) {
         struct log_tensor *s = &log->tensors[i];
         if (s->site != k->site || s->layer != k->layer) continue;
-        if (k->change == CHANGE_NAN) s->sum += 100;
+        if (k->change == CHANGE_SUM) s->sum += 0.5;
+        if (k->change == CHANGE_NAN) s->values[0] = NAN;
         if (k->change == CHANGE_ONE) s->values[s->n / 2] += 1;
         for (size_t v = 0; v < s->n; v++) {
             if (k->change == CHANGE_SCALED) s->values[v] *= 1.5;
             if (k->change == CHANGE_ZERO) s->values[v] = 0;
         }
     }
+}
+
+/* A log that ends early, or of a pass of another length, is no pass that was seen whole. */
+static void check_cut(struct test *t, const struct bench *b, const struct recording *truth,
+                      struct callback_log *log, const struct compare_options *o)
+{
+    struct locate l = {.model = b->model};
+    struct compare_options other = *o;
+    struct err e = {0};
+    log->n = log->n / 2;
+    if (test_ok(t, compare_log(&l, truth, log, o, &e), &e))
+        test_check(t,
+                   strstr(l.verdict, "sites of the pass are not in it (the first: layer") != NULL,
+                   "half of a log was judged: %.400s", l.verdict);
+    locate_free(&l);
+    l = (struct locate){.model = b->model};
+    other.n_tokens = o->n_tokens + 1;
+    test_check(t, compare_log(&l, truth, log, &other, &e) == ST_FORMAT && strstr(e.text, "BOS"),
+               "a pass of fewer tokens was judged: %.400s", e.text);
+    locate_free(&l);
 }
 
 static void run_log(struct test *t, const struct test_case *c)
@@ -336,6 +375,7 @@ static void run_log(struct test *t, const struct test_case *c)
                        l.fault.kind == LOCATED_SITE && first->site == k->site &&
                            first->layer == k->layer,
                        "the change of %s was judged: %.400s", k->shape, l.verdict);
+        if (k->site == SITE_COUNT) check_cut(t, &b, &truth, &log, &o);
     }
     locate_free(&l);
     record_close(&truth);
