@@ -72,4 +72,5 @@ void effect_report(struct report *r, const struct effect_document *d)
     put(j, "types", types);
     put(j, "precision", precisions);
     json_array_append_new(report_list(r, "effect"), j);
+    if (d->partial) report_stopped(r, "interrupted");
 }

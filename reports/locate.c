@@ -60,13 +60,37 @@ static json_t *variant(const struct variant_result *v)
     return j;
 }
 
+void locate_report_names(struct report *r, const char *model, const char *subject,
+                         const char *verdict, const char *tensor, const char *op)
+{
+    json_t *j = json_object(), *k = tensor ? json_object() : json_null();
+    put(j, "model", report_text(model));
+    put(j, "subject", report_text(subject));
+    put(j, "status", json_string(tensor ? "fail" : "pass"));
+    put(j, "partial", json_false());
+    put(j, "verdict", report_text(verdict));
+    if (tensor) {
+        put(k, "layer", json_null());
+        put(k, "site", report_text(tensor));
+        put(k, "op", report_text(op));
+        put(k, "cause", json_null());
+        put(k, "unexplained", json_null());
+    }
+    put(j, "defect", k);
+    put(j, "variants", json_array());
+    json_array_append_new(report_list(r, "locate"), j);
+}
+
 void locate_report(struct report *r, const struct locate *l, const char *model, const char *subject)
 {
     const struct located_fault *d = &l->fault;
     json_t *j = json_object(), *variants = json_array();
     put(j, "model", report_text(model));
     put(j, "subject", report_text(subject));
-    put(j, "status", json_string(d->kind == LOCATED_NOTHING ? "pass" : "fail"));
+    put(j, "status",
+        json_string(d->kind != LOCATED_NOTHING ? "fail"
+                    : l->partial               ? "skip"
+                                               : "pass"));
     put(j, "partial", json_boolean(l->partial));
     put(j, "verdict", report_text(l->verdict));
     if (d->kind != LOCATED_NOTHING) {
@@ -86,4 +110,5 @@ void locate_report(struct report *r, const struct locate *l, const char *model, 
         json_array_append_new(variants, variant(&l->variants[i]));
     put(j, "variants", variants);
     json_array_append_new(report_list(r, "locate"), j);
+    if (l->partial) report_stopped(r, "interrupted");
 }

@@ -283,69 +283,119 @@ static enum status two_traces(const struct args *a, struct side *x, struct side 
 
 /* ---- tensors and logs by name ---------------------------------------------------------------- */
 
-/* EXIT_PASS or EXIT_FAIL by the number of tensors that differ. */
-static int compare_tables(const struct args *a, struct side *x, struct side *y)
+struct by_name {
+    char verdict[1024];
+    char tensor[80], op[24]; /* the first that differs; "" = none */
+};
+
+static enum status compare_tables(struct by_name *r, const struct args *a, struct side *x,
+                                  struct side *y, struct err *e)
 {
     struct tables k = {.tolerance = a->tolerance, .all = a->all_sites};
-    struct err e = {0};
-    enum status st = x->kind == SIDE_LOGITS ? tables_arrays(&k, &x->npy, &y->npy, &e)
-                                            : tables_tensors(&k, &x->g, &y->g, &e);
-    if (st == ST_OK && k.n == 0) st = fail(&e, ST_FORMAT, "the two have no tensor in common");
-    if (st != ST_OK) return cmd_error("compare", &e);
-    if (k.n_bad)
-        printf("\n%sDEFECT: %s; %zu of %zu tensors differ by more than %.3g of their rms%s\n",
-               color("red"), k.first, k.n_bad, k.n, a->tolerance, color("reset"));
-    else
-        printf("%sNO DEFECT: %zu tensors agree within %.3g of their rms%s\n", color("green"), k.n,
-               a->tolerance, color("reset"));
-    return k.n_bad ? EXIT_FAIL : EXIT_PASS;
+    enum status st = x->kind == SIDE_LOGITS ? tables_arrays(&k, &x->npy, &y->npy, e)
+                                            : tables_tensors(&k, &x->g, &y->g, e);
+    if (st == ST_OK && k.n == 0) st = fail(e, ST_FORMAT, "the two have no tensor in common");
+    if (st != ST_OK) return st;
+    if (k.n_bad == 0) {
+        snprintf(r->verdict, sizeof r->verdict,
+                 "NO DEFECT: %zu tensors agree within %.3g of their rms", k.n, a->tolerance);
+        return ST_OK;
+    }
+    snprintf(r->tensor, sizeof r->tensor, "%.*s", (int)strcspn(k.first, ":"), k.first);
+    snprintf(r->verdict, sizeof r->verdict,
+             "DEFECT: %s; %zu of %zu tensors differ by more than %.3g of their rms", k.first,
+             k.n_bad, k.n, a->tolerance);
+    return ST_OK;
 }
 
-/* Two logs: the first tensor of the same name and place whose shown values differ. */
-static int compare_logs(const struct args *a, const struct side *x, const struct side *y)
+/* How much of what may differ does, at most; NaN where one of the two is no number. */
+static double log_used(const struct log_tensor *s, const struct log_tensor *t, double bound,
+                       double n_summed)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < x->log.n && i < y->log.n; i++) {
-        const struct log_tensor *s = &x->log.tensors[i], *t = &y->log.tensors[i];
-        if (strcmp(s->name, t->name) != 0 || s->n != t->n)
-            return cmd_error("compare",
-                             &(struct err){ST_FORMAT, "the logs are of different graphs"});
-        double sum = 0, worst = 0;
-        for (size_t k = 0; k < s->n; k++) {
-            sum += s->values[k] * s->values[k];
-            worst = fmax(worst, fabs(s->values[k] - t->values[k]));
-        }
-        const double bound = a->tolerance * sqrt(sum / (double)s->n) + 1.1e-4;
-        n++;
-        if (worst <= bound) continue;
-        printf("%sDEFECT: %s (%s) is the first to differ, by %.3g x %.3g; lines %zu and %zu%s\n",
-               color("red"), s->name, s->op, worst / bound, bound, s->line, t->line,
-               color("reset"));
-        return EXIT_FAIL;
+    double used = 0;
+    for (size_t k = 0; k <= s->n; k++) {
+        const bool sum = k == s->n;
+        const double a = sum ? s->sum : s->values[k], b = sum ? t->sum : t->values[k];
+        const double off = a == b || (isnan(a) && isnan(b)) ? 0 : fabs(a - b);
+        const double share = off / (sum ? bound * n_summed : bound);
+        if (sum && (!s->has_sum || !t->has_sum)) break;
+        if (!(share <= used)) used = share;
+        if (isnan(used)) break;
     }
-    printf("%sNO DEFECT: %zu tensors agree within %.3g of their rms%s\n", color("green"), n,
-           a->tolerance, color("reset"));
-    return EXIT_PASS;
+    return used;
+}
+
+/* Two logs: the first tensor of the same name and place that differs. */
+static enum status compare_logs(struct by_name *r, const struct args *a, const struct side *x,
+                                const struct side *y, struct err *e)
+{
+    const size_t n = x->log.n < y->log.n ? x->log.n : y->log.n;
+    for (size_t i = 0; i < n; i++) {
+        const struct log_tensor *s = &x->log.tensors[i], *t = &y->log.tensors[i];
+        if (strcmp(s->name, t->name) != 0 || memcmp(s->dims, t->dims, sizeof s->dims) != 0)
+            return fail(e, ST_FORMAT, "the logs part at %s (line %zu) and %s (line %zu)", s->name,
+                        s->line, t->name, t->line);
+        double sum = 0, all = 1;
+        for (size_t k = 0; k < s->n; k++)
+            sum += isfinite(s->values[k]) ? s->values[k] * s->values[k] : 0;
+        for (size_t d = 0; d < 4; d++) all *= (double)s->dims[d];
+        const double bound = a->tolerance * sqrt(sum / (double)s->n) + 1.1e-4;
+        const double used = log_used(s, t, bound, x->log.sums_all ? all : (double)s->n);
+        if (used <= 1) continue;
+        snprintf(r->tensor, sizeof r->tensor, "%s", s->name);
+        snprintf(r->op, sizeof r->op, "%s", s->op);
+        char by[48] = "a number in one is none in the other";
+        if (isfinite(used)) snprintf(by, sizeof by, "by %.3g x %.3g", used, bound);
+        snprintf(r->verdict, sizeof r->verdict,
+                 "DEFECT: %s (%s) is the first to differ: %s; lines %zu and %zu", s->name, s->op,
+                 by, s->line, t->line);
+        return ST_OK;
+    }
+    if (x->log.n != y->log.n)
+        return fail(e, ST_FORMAT, "%s ends after %zu tensors, which agree; %s has %zu",
+                    x->log.n == n ? x->path : y->path, n, x->log.n == n ? y->path : x->path,
+                    x->log.n == n ? y->log.n : x->log.n);
+    snprintf(r->verdict, sizeof r->verdict, "NO DEFECT: %zu tensors agree within %.3g of their rms",
+             n, a->tolerance);
+    return ST_OK;
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static enum status save(const struct args *a, const struct locate *l, struct err *e)
+/* By sites, or else by names. */
+static enum status save(const struct args *a, const struct locate *l, const struct by_name *n,
+                        struct err *e)
 {
     struct report *r;
     enum status st = report_open(&r, 0, e);
     if (st != ST_OK) return st;
     report_environment(r, vectors_dir(NULL));
-    locate_report(r, l, a->a, a->b);
+    if (l)
+        locate_report(r, l, a->a, a->b);
+    else
+        locate_report_names(r, a->a, a->b, n->verdict, *n->tensor ? n->tensor : NULL, n->op);
     st = report_save(r, a->json, e);
     report_close(r);
     return st;
 }
 
+static int run_by_name(const struct args *a, struct side *x, struct side *y)
+{
+    struct by_name r = {.verdict = ""};
+    struct err e = {0};
+    enum status st =
+        x->kind == SIDE_LOG ? compare_logs(&r, a, x, y, &e) : compare_tables(&r, a, x, y, &e);
+    if (st == ST_OK)
+        printf("%s%s%s\n", color(*r.tensor ? "red" : "green"), r.verdict, color("reset"));
+    if (st == ST_OK && a->json) st = save(a, NULL, &r, &e);
+    if (st != ST_OK) return cmd_error("compare", &e);
+    return *r.tensor ? EXIT_FAIL : EXIT_PASS;
+}
+
 static int run(const struct args *a, struct side *x, struct side *y)
 {
     struct locate l = {.n_variants = 0};
-    struct err e = {0};
+    struct err e = {0}, late = {0};
     enum status st;
     if (x->kind == SIDE_MODEL)
         st = against_model(a, x, y, &l, &e);
@@ -353,17 +403,18 @@ static int run(const struct args *a, struct side *x, struct side *y)
         st = against_model(a, y, x, &l, &e);
     else if (x->kind == SIDE_TRACE && y->kind == SIDE_TRACE)
         st = two_traces(a, x, y, &l, &e);
-    else if (x->kind == SIDE_LOG && y->kind == SIDE_LOG)
-        return compare_logs(a, x, y);
-    else if (x->kind <= SIDE_TENSORS && y->kind <= SIDE_TENSORS)
-        return compare_tables(a, x, y);
-    else if (x->kind == SIDE_LOGITS && y->kind == SIDE_LOGITS)
-        return compare_tables(a, x, y);
+    else if (x->kind == y->kind || (x->kind <= SIDE_TENSORS && y->kind <= SIDE_TENSORS))
+        return run_by_name(a, x, y);
     else
         return cmd_usage("compare", "%s and %s hold different things: compare each with the model",
                          x->path, y->path);
-    if (st == ST_OK) locate_print(&l, a->all_sites);
-    if (st == ST_OK && a->json) st = save(a, &l, &e);
+    l.partial = st == ST_CANCELLED;
+    if (l.partial) locate_conclude(&l);
+    if (st == ST_OK || l.partial) locate_print(&l, a->all_sites);
+    if ((st == ST_OK || l.partial) && a->json && save(a, &l, NULL, &late) != ST_OK && st == ST_OK) {
+        st = late.st;
+        e = late;
+    }
     const int code = l.fault.kind == LOCATED_NOTHING ? EXIT_PASS : EXIT_FAIL;
     locate_free(&l);
     return st == ST_OK ? code : cmd_error("compare", &e);

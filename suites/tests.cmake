@@ -118,7 +118,9 @@ if(Python3_FOUND)
     add_test(NAME locate.python COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/locate_md.py
         $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors/models/primer-4m-Q4_K_M.gguf.gz
         ${CMAKE_BINARY_DIR}/locate)
-    set_tests_properties(locate.python PROPERTIES LABELS "full;locate" TIMEOUT 300)
+    add_test(NAME locate.commands COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/locate_cli.py
+        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors ${CMAKE_BINARY_DIR}/locate-commands)
+    set_tests_properties(locate.python locate.commands PROPERTIES LABELS "full;locate" TIMEOUT 600)
 endif()
 add_subdirectory(suites/plugins)
 add_subdirectory(suites/stories)

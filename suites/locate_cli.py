@@ -1,0 +1,117 @@
+"""Runs the commands of localisation as a user does, on files that are right and on files that were
+changed, cut short or interrupted, and looks at exit status, last line and report.
+
+usage: locate_cli.py ASSAY VECTORS DIR
+"""
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+assay, vectors, out = sys.argv[1:4]
+os.makedirs(out, exist_ok=True)
+model = vectors + "/models/primer-4m-Q4_K_M.gguf.gz"
+log = vectors + "/logs/primer-4m-Q4_K_M.log.gz"
+report = out + "/report.json"
+n_bad = 0
+
+
+def check(condition, what):
+    global n_bad
+    if not condition:
+        n_bad += 1
+        print("wrong: " + what)
+
+
+def run(*args, code, words, json_file=False):
+    """The last line has the words; with json_file, a report was written and is valid."""
+    if os.path.exists(report):
+        os.unlink(report)
+    args = list(args) + (["--json", report] if json_file else [])
+    done = subprocess.run([assay] + args, capture_output=True, text=True,
+                          env=dict(os.environ, NO_COLOR="1"))
+    last = ((done.stdout + done.stderr).strip().split("\n") or [""])[-1]
+    check(done.returncode == code, "%s: exit %d, not %d: %s" % (args, done.returncode, code, last))
+    check(words in last, "%s: '%s' is not in: %s" % (args, words, last))
+    if not json_file:
+        return None
+    valid = subprocess.run([assay, "report", "validate", report], capture_output=True, text=True)
+    check(valid.returncode == 0, "%s: no valid report: %s" % (args, valid.stderr.strip()))
+    with open(report, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def changed_log(name, tensor, change):
+    """The log with the lines of a tensor changed: change(lines of values, line of the sum)."""
+    with gzip.open(log, "rt") as f:
+        lines = f.read().split("\n")
+    head = next(i for i, s in enumerate(lines) if " %s = (" % tensor in s)
+    end = next(i for i in range(head, len(lines)) if "sum = " in lines[i])
+    with open(out + "/" + name, "w", encoding="utf-8") as f:
+        f.write("\n".join(change(lines, head, end)))
+    return out + "/" + name
+
+
+def not_a_number(lines, head, end):
+    words = lines[head + 3].split(",")
+    words[0] = words[0][:words[0].index("[") + 1] + " nan"
+    return lines[:head + 3] + [",".join(words)] + lines[head + 4:]
+
+
+def other_sum(lines, head, end):
+    return lines[:end] + ["sum = 77.0"] + lines[end + 1:]
+
+
+def two_logs():
+    entry = run("compare", log, log, code=0, words="NO DEFECT: 198 tensors", json_file=True)["locate"][0]
+    check(entry["status"] == "pass" and entry["defect"] is None, "two equal logs: %s" % entry)
+    nan = changed_log("nan.log", "Kcur-2", not_a_number)
+    entry = run("compare", log, nan, code=1, words="DEFECT: Kcur-2", json_file=True)["locate"][0]
+    check(entry["status"] == "fail" and entry["defect"]["site"] == "Kcur-2", "a NaN: %s" % entry)
+    run("compare", nan, log, code=1, words="a number in one is none in the other")
+    run("compare", log, changed_log("sum.log", "l_out-5", other_sum), code=1, words="DEFECT: l_out-5")
+    cut = changed_log("cut.log", "ffn_up-4", lambda lines, head, end: lines[:head])
+    run("compare", log, cut, code=1, words="ends after")
+    run("compare", cut, log, code=1, words="ends after")
+
+
+def interrupted():
+    """SIGINT at different times: the report says how far it came, and that it did not end."""
+    big = out + "/synth.gguf"
+    subprocess.run([assay, "synth", "--arch", "llama", "--shape", "tiny", "--layers", "12", "--type",
+                    "Q8_0", "--out", big, "-q"], check=True)
+    ids = ",".join(str(i) for i in range(1, 60))
+    seen = set()
+    for command in (["locate", big], ["compare", big, big]):
+        wait, ended = 0.05, False
+        while not ended and wait < 60:
+            if os.path.exists(report):
+                os.unlink(report)
+            p = subprocess.Popen([assay] + command + ["--tokens", ids, "--json", report],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            time.sleep(wait)
+            ended = p.poll() is not None
+            p.send_signal(signal.SIGINT)
+            p.communicate()
+            wait *= 1.7
+            if not os.path.exists(report):
+                continue  # before it could have been
+            with open(report, encoding="utf-8") as f:
+                r = json.load(f)
+            entry = r["locate"][0]
+            seen.add((command[0], entry["partial"]))
+            check(r["complete"] is not entry["partial"] and
+                  entry["status"] == ("skip" if entry["partial"] else "pass"),
+                  "%s interrupted: complete %s, %s" % (command[0], r["complete"], entry["status"]))
+            check(subprocess.run([assay, "report", "validate", report],
+                                 capture_output=True).returncode == 0, "no valid report")
+    check(("locate", True) in seen and ("compare", True) in seen, "nothing was interrupted: %s" % seen)
+
+
+two_logs()
+interrupted()
+print("%d wrong" % n_bad)
+sys.exit(1 if n_bad else 0)
