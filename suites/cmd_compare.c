@@ -25,7 +25,8 @@ static const char help[] =
     "  --activations WAY    how the other engine rounds inputs of products: f32, f16, bf16, or q8\n"
     "                       for what llama.cpp does per weight type (default: as a trace says; q8\n"
     "                       for a log)\n"
-    "  --kv f32|f16         its KV cache (default: as a trace or log says)\n"
+    "  --kv TYPE            its KV cache (default: as a trace or log says):\n"
+    "                       " CACHE_TYPES "\n"
     "  --tolerance SHARE    of the rms, without a model (default 1e-3)\n"
     "  --all-sites          a line for every site\n"
     "  --json FILE          write a report\n\n"
@@ -36,7 +37,8 @@ static const char help[] =
     "Exit status: 0 no defect, 1 a defect or an error, 2 usage.\n";
 
 struct args {
-    const char *a, *b, *prompt, *tokens, *activations, *kv, *json;
+    const char *a, *b, *prompt, *tokens, *activations, *json;
+    enum tensor_type kv; /* TYPE_ID_END: as the other side says */
     double tolerance;
     bool all_sites;
 };
@@ -58,7 +60,7 @@ static int parse(int argc, char **argv, struct args *a)
     const struct option_row rows[] = {
         {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
         {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
-        {"kv", 0, OPTION_TEXT, &a->kv, 0, 0},
+        {"kv", 0, OPTION_CACHE, &a->kv, 0, 0},
         {"activations", 0, OPTION_TEXT, &a->activations, 0, 0},
         {"all-sites", 0, OPTION_FLAG, &a->all_sites, 0, 0},
         {"tolerance", 0, OPTION_TEXT, &tolerance, 0, 0},
@@ -74,8 +76,6 @@ static int parse(int argc, char **argv, struct args *a)
     if (a->activations && !precision_by_name(a->activations, &p))
         return cmd_usage("compare", "--activations '%s' is not f32, f16, bf16, q8 or none",
                          a->activations);
-    if (a->kv && strcmp(a->kv, "f32") != 0 && strcmp(a->kv, "f16") != 0)
-        return cmd_usage("compare", "--kv '%s' is neither f32 nor f16", a->kv);
     a->a = argv[optind];
     a->b = argv[optind + 1];
     return -1;
@@ -160,7 +160,7 @@ static struct precision declared(const struct args *a, const struct side *s,
     }
     if (t) p = t->precision;
     if (a->activations) precision_by_name(a->activations, &p);
-    if (a->kv) p.kv = type_by_name(a->kv)->id;
+    if (a->kv != TYPE_ID_END) p.kv = a->kv;
     return p;
 }
 
@@ -422,7 +422,7 @@ static int run(const struct args *a, struct side *x, struct side *y)
 
 int cmd_compare(int argc, char **argv)
 {
-    struct args a = {.tolerance = 1e-3};
+    struct args a = {.kv = TYPE_ID_END, .tolerance = 1e-3};
     struct side x = {.path = NULL}, y = {.path = NULL};
     struct err e = {0};
     int code = parse(argc, argv, &a);

@@ -4,6 +4,7 @@
 #include "locate_run.h"
 #include "options.h"
 #include "source.h"
+#include "subject.h"
 #include "tracefile.h"
 
 #include <stdio.h>
@@ -109,6 +110,27 @@ static int print_list(void)
     return EXIT_PASS;
 }
 
+/* What a subject declares to round to; engines of this program: nothing. */
+static enum status declared(struct precision *p, const struct args *a, struct err *e)
+{
+    const struct subject *s = NULL;
+    *p = (struct precision){TYPE_F32, SUM_F64, a->kv};
+    if (strcmp(a->subject, "reference") == 0) return ST_OK;
+    enum status st = subject_open(&s, a->subject, e);
+    if (st == ST_OK && s->activations && !precision_by_name(s->activations, p))
+        st = fail(e, ST_USAGE, "%s declares activations '%s', not f32, f16, bf16 or q8", s->name,
+                  s->activations);
+    return st;
+}
+
+static size_t count_wanted(const struct args *a, const struct recording *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        n += is_wanted((void *)(uintptr_t)a, r->sites[i].site, r->sites[i].layer);
+    return n;
+}
+
 static enum status trace(const struct args *a, struct gguf *g, struct err *e)
 {
     const struct variant how = {"trace", "", a->decode, true, false, 0, a->kv};
@@ -123,16 +145,14 @@ static enum status trace(const struct args *a, struct gguf *g, struct err *e)
     if (st == ST_OK) st = locate_capture(&r, g, a->subject, &how, &o, e);
     progress_end();
     struct trace_info info = {.tokens = ids, .n_tokens = o.n_tokens, .precision = precision_exact};
-    info.precision.activations = TYPE_F32;
-    info.precision.kv = a->kv;
+    if (st == ST_OK) st = declared(&info.precision, a, e);
     snprintf(info.subject, sizeof info.subject, "%.120s", a->subject);
+    const size_t n = st == ST_OK ? count_wanted(a, &r) : 0;
+    if (st == ST_OK && n == 0)
+        st = fail(e, ST_USAGE, "the pass has %zu sites, but none of those asked for", r.n);
     if (st == ST_OK) st = trace_write(&r, &info, a->out, is_wanted, (void *)(uintptr_t)a, e);
-    if (st == ST_OK) {
-        size_t n = 0;
-        for (size_t i = 0; i < r.n; i++)
-            n += is_wanted((void *)(uintptr_t)a, r.sites[i].site, r.sites[i].layer);
+    if (st == ST_OK)
         printf("%s: %zu tensors of %zu tokens, by %s\n", a->out, n, o.n_tokens, a->subject);
-    }
     record_close(&r);
     free(ids);
     return st;

@@ -2,6 +2,7 @@
 #include "hypotheses_priv.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,6 @@ struct twist {
     double scale; /* of the scores, relative */
     bool uniform, raw_q, raw_k;
     bool no_window, no_cap, no_sinks;
-    bool other_cache; /* f16 where f32 is declared, or the other way round */
 };
 
 static const struct twist twists[] = {
@@ -35,7 +35,6 @@ static const struct twist twists[] = {
     {.what = "mask shifted: a token does not see itself", .reach = -1, .scale = 1},
     {.what = "no causal mask", .reach = 1 << 20, .scale = 1},
     {.what = "attention weights collapsed to uniform", .uniform = true, .scale = 1},
-    {.what = "cache of another precision than declared", .other_cache = true, .scale = 1},
     {.what = "K not rotated", .raw_k = true, .scale = 1},
     {.what = "Q not rotated", .raw_q = true, .scale = 1},
     {.what = "sliding window ignored", .no_window = true, .scale = 1},
@@ -48,7 +47,6 @@ static const struct twist twists[] = {
 struct sources {
     const double *q, *k, *v, *raw_q, *raw_k; /* k and v as the cache gives them back */
     const float *sinks;                      /* (n_heads), or NULL */
-    const double *other_k, *other_v;         /* from a cache of the other precision */
 };
 
 /* Row of the cache that cell c shows: NULL = never written. */
@@ -75,10 +73,7 @@ static void scores_of(const struct trial *t, const struct twist *w, const struct
         z[c] = -INFINITY;
         if ((int64_t)c > (int64_t)r + w->reach) continue;
         if (hyper.window && !w->no_window && c + hyper.window <= r) continue;
-        const double *k = cell(w->raw_k         ? in->raw_k
-                               : w->other_cache ? in->other_k
-                                                : in->k,
-                               n, width, c, w->k_shift);
+        const double *k = cell(w->raw_k ? in->raw_k : in->k, n, width, c, w->k_shift);
         z[c] = NAN;
         if (!k) continue;
         z[c] = 0;
@@ -109,7 +104,7 @@ static void mix_head(const struct trial *t, const struct twist *w, const struct 
     const size_t group = w->modulo ? h % s->n_kv_heads : h / (s->n_heads / s->n_kv_heads);
     for (size_t i = 0; i < d; i++) out[i] = 0;
     for (size_t c = 0; c < n; c++) {
-        const double *v = cell(w->other_cache ? in->other_v : in->v, n, width, c, w->v_shift);
+        const double *v = cell(in->v, n, width, c, w->v_shift);
         for (size_t i = 0; v && i < d; i++) out[i] += p[c] * v[group * d + i];
     }
 }
@@ -147,40 +142,67 @@ static void try_uniform_weights(struct trial *t)
     trial_try(t, "uniform over all cells, hidden ones too");
 }
 
-/* What a cache of f16 gives back; NULL: no memory, or nothing there. */
-static double *halved(const double *x, size_t n)
+/* What a cache gives back; NULL: no memory, nothing there, or values that do not fill its blocks. */
+static double *stored(enum tensor_type t, const double *x, size_t n)
 {
     double *y = x ? alloc_array(n, sizeof *y) : NULL;
-    for (size_t i = 0; y && i < n; i++) y[i] = (double)ref_f16_to_f32(ref_f32_to_f16((float)x[i]));
-    return y;
+    if (!y) return NULL;
+    memcpy(y, x, n * sizeof *y);
+    if (site_cached(t, y, n)) return y;
+    free(y);
+    return NULL;
+}
+
+/* What the attention of the site reads where the cache is of a type. False: no memory, or not seen. */
+static bool read_cache(struct sources *in, const struct trial *t, enum tensor_type type)
+{
+    const struct ref_shape *s = &t->s->m->shape;
+    const size_t n = t->s->n_tokens * s->n_kv_heads * s->head_dim;
+    const struct site_fact scores = site_fact_of(t->s->m, SITE_SCORES, t->s->layer);
+    in->k = stored(type, trial_value(t, scores.in[1]), n);
+    in->v = stored(type, trial_value(t, SITE_V), n);
+    in->raw_k = stored(type, trial_value(t, SITE_K), n);
+    return in->k && in->v && in->raw_k;
+}
+
+static void free_cache(struct sources *in)
+{
+    free((void *)(uintptr_t)in->k);
+    free((void *)(uintptr_t)in->v);
+    free((void *)(uintptr_t)in->raw_k);
+}
+
+static void try_caches(struct trial *t, struct sources in, double *out, double *z)
+{
+    char what[96];
+    const struct twist plain = {.what = what, .scale = 1};
+    const char *own = type_by_id(t->s->precision.kv)->name;
+    for (const struct type_spec *o = type_next(NULL); o; o = type_next(o)) {
+        if (o->id == t->s->precision.kv || !ref_cache_type(o->id)) continue;
+        snprintf(what, sizeof what, "a cache of %s, where %s is declared", o->name, own);
+        if (read_cache(&in, t, o->id)) try_twist(t, &plain, &in, out, z);
+        free_cache(&in);
+    }
 }
 
 void trial_attention(struct trial *t)
 {
     const struct ref_shape *s = &t->s->m->shape;
-    const size_t n = t->s->n_tokens, n_kv = n * s->n_kv_heads * s->head_dim;
+    const size_t n = t->s->n_tokens;
     const struct site_fact scores = site_fact_of(t->s->m, SITE_SCORES, t->s->layer);
     if (t->s->m->hyper.latent) return; /* values and heads have other sizes */
-    const double *k = trial_value(t, scores.in[1]), *v = trial_value(t, SITE_V);
-    double *low_k = halved(k, n_kv), *low_v = halved(v, n_kv);
-    const bool low = t->s->precision.kv == TYPE_F16;
-    const struct sources in = {.q = trial_value(t, scores.in[0]),
-                               .sinks = site_sinks(t->s->m, t->s->layer),
-                               .k = low ? low_k : k,
-                               .v = low ? low_v : v,
-                               .raw_q = trial_value(t, SITE_Q),
-                               .raw_k = trial_value(t, SITE_K),
-                               .other_k = low ? k : low_k,
-                               .other_v = low ? v : low_v};
+    struct sources in = {.q = trial_value(t, scores.in[0]),
+                         .sinks = site_sinks(t->s->m, t->s->layer),
+                         .raw_q = trial_value(t, SITE_Q)};
     double *out = alloc_array(n * s->n_heads * (n + s->head_dim), sizeof *out);
     double *z = alloc_array(n, sizeof *z);
-    const bool have = in.q && in.raw_q && in.raw_k && k && v && low_k && low_v && out && z;
+    const bool have = read_cache(&in, t, t->s->precision.kv) && in.q && in.raw_q && out && z;
     for (size_t i = 0; have && i < sizeof twists / sizeof *twists; i++)
         if (t->s->site == SITE_ATTN || twists[i].v_shift == 0 || twists[i].k_shift != 0)
             try_twist(t, &twists[i], &in, out, z);
+    if (have) try_caches(t, in, out, z);
     if (t->s->site == SITE_WEIGHTS) try_uniform_weights(t);
+    free_cache(&in);
     free(out);
     free(z);
-    free(low_k);
-    free(low_v);
 }

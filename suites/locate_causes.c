@@ -136,7 +136,7 @@ static const struct cause {
     {"k-unturned", "llama", "F16", SITE_SCORES, make_attention, ATTN_K_UNTURNED, "K not rotated"},
     {"q-unturned", "llama", "F16", SITE_ATTN, make_attention, ATTN_Q_UNTURNED, "Q not rotated"},
     {"half-cache", "llama", "F16", SITE_SCORES, make_attention, ATTN_HALF_CACHE,
-     "cache of another precision"},
+     "a cache of f16, where f32 is declared"},
     {"no-window", "gemma2", "F16", SITE_SCORES, make_attention, ATTN_NO_WINDOW,
      "sliding window ignored"},
     {"no-cap", "gemma2", "F16", SITE_SCORES, make_attention, ATTN_NO_CAP, "soft cap"},

@@ -1,7 +1,7 @@
 """Runs the commands of localisation as a user does, on files that are right and on files that were
 changed, cut short or interrupted, and looks at exit status, last line and report.
 
-usage: locate_cli.py ASSAY VECTORS DIR
+usage: locate_cli.py ASSAY VECTORS DIR PLUGIN
 """
 import gzip
 import json
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-assay, vectors, out = sys.argv[1:4]
+assay, vectors, out, plugin = sys.argv[1:5]
 os.makedirs(out, exist_ok=True)
 model = vectors + "/models/primer-4m-Q4_K_M.gguf.gz"
 log = vectors + "/logs/primer-4m-Q4_K_M.log.gz"
@@ -40,6 +40,8 @@ def run(*args, code, words, json_file=False):
         return None
     valid = subprocess.run([assay, "report", "validate", report], capture_output=True, text=True)
     check(valid.returncode == 0, "%s: no valid report: %s" % (args, valid.stderr.strip()))
+    if valid.returncode != 0:
+        return {"locate": [{"status": "none", "defect": {"site": "none"}}]}
     with open(report, encoding="utf-8") as f:
         return json.load(f)
 
@@ -78,6 +80,30 @@ def two_logs():
     run("compare", cut, log, code=1, words="ends after")
 
 
+def traces():
+    """What is written can be compared: with a cache of any type, and of a plug-in as it declares."""
+    trace = out + "/trace.gguf"
+    ids = "1,5,9,300,7,8,2,44"
+    for kv in ("f16", "bf16", "q8_0", "q4_0", "q5_1", "iq4_nl"):
+        run("trace", model, "--tokens", ids, "--kv", kv, "--out", trace, code=0, words="105 tensors")
+        run("compare", model, trace, code=0, words="NO DEFECT: every operation")
+        run("compare", model, trace, "--kv", "f32", code=1,
+            words="a cache of %s, where f32 is declared" % kv)
+    subject = "plugin:" + plugin
+    run("trace", model, "--tokens", ids, "--subject", subject, "--out", trace, code=0,
+        words="105 tensors")
+    run("compare", model, trace, code=0, words="NO DEFECT: every operation")
+    os.environ["ENGINE_DECLARES"] = "f16"  # which is not true
+    run("trace", model, "--tokens", ids, "--subject", subject, "--out", trace, code=0,
+        words="105 tensors")
+    run("compare", model, trace, code=1, words="DEFECT: layer 0, Q projection")
+    del os.environ["ENGINE_DECLARES"]
+    run("trace", model, "--tokens", ids, "--subject", subject, "--decode", "--out", trace, code=1,
+        words="evaluates whole prompts")
+    for site in (["--sites", "ffn_router"], ["--layers", "6-9", "--sites", "q"]):
+        run("trace", model, "--out", trace, *site, code=2, words="none of those asked for")
+
+
 def interrupted():
     """SIGINT at different times: the report says how far it came, and that it did not end."""
     big = out + "/synth.gguf"
@@ -112,6 +138,7 @@ def interrupted():
 
 
 two_logs()
+traces()
 interrupted()
 print("%d wrong" % n_bad)
 sys.exit(1 if n_bad else 0)

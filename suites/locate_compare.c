@@ -8,10 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct variant compare_variants[2] = {
-    {"values", "as they were recorded", false, true, false, 0, TYPE_F32},
-    {"values", "as they were recorded", false, true, false, 0, TYPE_F16},
-};
+const struct variant *compare_variant(enum tensor_type kv)
+{
+    static const struct variant by_cache[] = {
+#define VALUES(kv) {"values", "as they were recorded", false, true, false, 0, kv}
+        VALUES(TYPE_F32),  VALUES(TYPE_F16),  VALUES(TYPE_BF16),  VALUES(TYPE_Q8_0),
+        VALUES(TYPE_Q4_0), VALUES(TYPE_Q5_1), VALUES(TYPE_IQ4_NL)
+#undef VALUES
+    };
+    size_t i = sizeof by_cache / sizeof *by_cache;
+    while (--i > 0)
+        if (by_cache[i].kv == kv) break;
+    return &by_cache[i];
+}
 
 static const double ALLOWED = 6; /* times what the declared precision moves a site's values */
 static const double LANES = 4;   /* sums in many lanes lose less than the one that is simulated */
@@ -271,7 +280,7 @@ enum status compare_recording(struct locate *l, const struct recording *truth,
                               struct err *e)
 {
     struct variant_result *v = &l->variants[0];
-    v->variant = &compare_variants[o->precision.kv == TYPE_F16];
+    v->variant = compare_variant(o->precision.kv);
     l->n_variants = 1;
     enum status st = compare_sites(l, v, truth, got, o, e);
     if (st == ST_OK && v->n == 0) st = fail(e, ST_FORMAT, "no tensor of it is a known site");
@@ -332,7 +341,7 @@ enum status compare_pair(struct locate *l, const struct recording *a, const stru
     struct variant_result *v = &l->variants[0];
     struct recording truth;
     enum status st = record_open(&truth, a->n_layers, a->n_heads, a->n_tokens, e);
-    v->variant = &compare_variants[0];
+    v->variant = compare_variant(TYPE_F32);
     l->n_variants = 1;
     if (st == ST_OK) st = pair_truth(&truth, a, b, share, e);
     if (st == ST_OK) st = locate_judge(v, &truth, b, false, e);

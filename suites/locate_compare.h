@@ -40,7 +40,7 @@ enum status compare_log(struct locate *l, const struct recording *truth,
 enum status compare_pair(struct locate *l, const struct recording *a, const struct recording *b,
                          double share, struct err *e);
 
-/* The one variant of a comparison, by its cache: f32, f16. */
-extern const struct variant compare_variants[2];
+/* The one variant of a comparison, by its cache. */
+const struct variant *compare_variant(enum tensor_type kv);
 
 #endif

@@ -190,14 +190,31 @@ static bool compute_rope(const struct site_job *j, double *out)
     return true;
 }
 
+bool site_cached(enum tensor_type t, double *x, size_t n)
+{
+    const struct type_spec *type = type_by_id(t);
+    float values[256];
+    uint8_t bytes[sizeof values];
+    if (t == TYPE_F32) return true;
+    if (n % type->block_elems != 0) return false;
+    for (size_t i = 0; i < n; i += type->block_elems) {
+        for (size_t k = 0; k < type->block_elems; k++) values[k] = (float)x[i + k];
+        if (!ref_cache_encode(t, values, type->block_elems, bytes)) return false;
+        ref_decode(t, bytes, type->block_elems, values);
+        for (size_t k = 0; k < type->block_elems; k++) x[i + k] = (double)values[k];
+    }
+    return true;
+}
+
 static double *cached(const struct site_job *j, const double *x)
 {
     const size_t n = j->n_tokens * j->m->shape.n_kv_heads * j->m->shape.head_dim;
     double *copy = alloc_array(n, sizeof *copy);
     if (!copy) return NULL;
     memcpy(copy, x, n * sizeof *copy);
-    if (j->precision.kv == TYPE_F16) round_plain(TYPE_F16, copy, n);
-    return copy;
+    if (site_cached(j->precision.kv, copy, n)) return copy;
+    free(copy);
+    return NULL;
 }
 
 /* Scores, or the whole of attention. */

@@ -261,7 +261,7 @@ enum status compare_log(struct locate *l, const struct recording *truth,
 {
     struct variant_result *v = &l->variants[0];
     size_t start = 0, end = 0;
-    v->variant = &compare_variants[o->precision.kv == TYPE_F16];
+    v->variant = compare_variant(o->precision.kv);
     l->n_variants = 1;
     if (!find_pass(log, o->n_tokens, &start, &end)) return no_pass(log, o->n_tokens, e);
     v->findings = alloc_array(truth->n, sizeof *v->findings);

@@ -133,8 +133,9 @@ static enum status run_own(struct job *j, const struct recording *truth, struct 
                              .n = j->options->n_tokens,
                              .n_vocab = n_vocab,
                              .probe = &probe};
-    if (v != &locate_variants[0])
-        return fail(e, ST_UNSUPPORTED, "%s evaluates whole prompts", j->subject->name);
+    if (v->by_one || v->n_batch || v->always_matmul || !v->unfused || v->kv != TYPE_F32)
+        return fail(e, ST_UNSUPPORTED, "%s evaluates whole prompts in its own way",
+                    j->subject->name);
     if (!a.model)
         return fail(e, ST_UNSUPPORTED, "%s needs the path of the model", j->subject->name);
     a.logits = alloc_array(a.n * n_vocab, sizeof *a.logits);

@@ -87,13 +87,16 @@ enum site_accumulate { SUM_F64, SUM_F32, SUM_F16, SUM_OWN };
 struct precision {
     enum tensor_type activations; /* TYPE_F64 = none, TYPE_F32, TYPE_F16, TYPE_ID_END */
     enum site_accumulate sum;
-    enum tensor_type kv; /* TYPE_F32 or TYPE_F16 */
+    enum tensor_type kv; /* that ref_cache_type knows */
 };
 extern const struct precision precision_exact;
 
 /* x (rows, n) rounded to what a product with weights of type w gets. */
 void precision_round(const struct precision *p, enum tensor_type w, double *x, size_t rows,
                      size_t n);
+
+/* n values as a cache of a type gives them back; false: they do not fill its blocks. */
+bool site_cached(enum tensor_type t, double *x, size_t n);
 
 struct site_job {
     const struct site_model *m;

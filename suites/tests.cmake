@@ -119,7 +119,7 @@ if(Python3_FOUND)
         $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors/models/primer-4m-Q4_K_M.gguf.gz
         ${CMAKE_BINARY_DIR}/locate)
     add_test(NAME locate.commands COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/locate_cli.py
-        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors ${CMAKE_BINARY_DIR}/locate-commands)
+        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors ${CMAKE_BINARY_DIR}/locate-commands $<TARGET_FILE:assay-engine-plugin>)
     set_tests_properties(locate.python locate.commands PROPERTIES LABELS "full;locate" TIMEOUT 600)
 endif()
 add_subdirectory(suites/plugins)

@@ -148,8 +148,8 @@ enum status trace_read_info(struct trace_info *info, const struct gguf *g, struc
     if (st == ST_OK) st = read_word(g, "assay.trace.kv_type", word, sizeof word, e);
     if (st == ST_OK && *word) {
         const struct type_spec *t = type_by_name(word);
-        if (!t || (t->id != TYPE_F32 && t->id != TYPE_F16))
-            st = fail(e, ST_FORMAT, "assay.trace.kv_type is '%s', not f32 or f16", word);
+        if (!t || !ref_cache_type(t->id))
+            st = fail(e, ST_FORMAT, "assay.trace.kv_type is '%s', no type of a KV cache", word);
         else
             info->precision.kv = t->id;
     }
