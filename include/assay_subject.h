@@ -4,7 +4,8 @@
  *
  * and is used as --subject plugin:FILE.so. It answers on up to three levels, each of which may be
  * missing: decoding blocks, single operations, whole evaluations. It is loaded into a process of
- * its own and called from one thread; a crash or a hang is reported as such.
+ * its own and called from one thread; a crash or a hang is reported as such. What it prints goes to
+ * the standard error of the program.
  *
  * All arrays are row-major and contiguous, f32 unless stated, and may be unaligned if they hold
  * blocks. Types are GGUF's ids (0 = F32, 1 = F16, 12 = Q4_K ...). A function returns ASSAY_OK,
@@ -188,8 +189,9 @@ struct assay_ops {
     int (*argmax)(void *ctx, const struct assay_rows *a);
 };
 
-/* Given to eval. site: a name of suites/locate.md without the layer ("q", "l_out"); layer 0 for
- * those of the model. All rows of the prompt, (rows, cols). */
+/* Given to eval. site: a name of suites/locate.md without the layer ("q", "l_out"), of the column
+ * "name"; another one is an error. layer: 0 for those of the model. All rows of the prompt, (rows,
+ * cols). */
 struct assay_probe {
     void *ctx;
     /* Not zero: show this site. */

@@ -98,6 +98,11 @@ def traces():
         words="105 tensors")
     run("compare", model, trace, code=1, words="DEFECT: layer 0, Q projection")
     del os.environ["ENGINE_DECLARES"]
+    printing = subprocess.run([assay, "locate", model, "--tokens", ids, "--brief", "--subject", subject],
+                              capture_output=True, text=True,
+                              env=dict(os.environ, ENGINE_FAULT="print"))
+    check("prints" in printing.stderr and "prints" not in printing.stdout,
+          "a plug-in prints into the program's output")
     run("trace", model, "--tokens", ids, "--subject", subject, "--decode", "--out", trace, code=1,
         words="evaluates whole prompts")
     for site in (["--sites", "ffn_router"], ["--layers", "6-9", "--sites", "q"]):

@@ -307,6 +307,7 @@ static enum status start(struct plugin *p, const char *path, struct err *e)
                                       SIGABRT, SIGALRM, SIGINT, SIGTERM};
         for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) signal(signals[i], SIG_DFL);
         close(fds[0]);
+        dup2(STDERR_FILENO, STDOUT_FILENO); /* what it prints is no output of this program */
         plugin_serve(fds[1], path);
     }
     close(fds[1]);

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static enum status write_all(int fd, const void *data, size_t n)
     while (n > 0) {
         const ssize_t k = send(fd, p, n, MSG_NOSIGNAL);
         if (k < 0 && errno == EINTR) continue;
+        if (k < 0 && errno == EFAULT) raise(SIGSEGV); /* what reading them here would do */
         if (k <= 0) return ST_DEVICE;
         p += k;
         n -= (size_t)k;
@@ -64,6 +66,7 @@ struct host {
     size_t n, cap;
     void *data; /* of the message at hand */
     float *given;
+    char misuse[160]; /* of the probe, the first one */
 };
 
 static void answer(struct host *h, enum status st, const void *data, size_t bytes)
@@ -328,8 +331,11 @@ static void do_decode(struct host *h, const struct plugin_head *m)
 
 /* ---- evaluation ------------------------------------------------------------------------------ */
 
+static const uint64_t MAX_VALUES = (uint64_t)1 << 38;
+
 static uint32_t site_of(const char *name)
 {
+    if (!name) return SITE_COUNT;
     for (uint32_t i = 0; i < SITE_COUNT; i++)
         if (strcmp(site_table[i].name, name) == 0) return i;
     return SITE_COUNT;
@@ -361,13 +367,22 @@ static void probe_take(void *ctx, const char *site, uint32_t layer, const float 
                        uint64_t rows, uint64_t cols)
 {
     struct host *h = ctx;
+    if (site_of(site) == SITE_COUNT || !values || (cols && rows > MAX_VALUES / cols)) {
+        if (*h->misuse) return;
+        snprintf(h->misuse, sizeof h->misuse,
+                 site_of(site) == SITE_COUNT ? "the plug-in shows '%.40s', which is no site"
+                 : values                    ? "the plug-in shows too many values of %.40s"
+                                             : "the plug-in shows %.40s without values",
+                 site ? site : "NULL");
+        return;
+    }
     const struct plugin_head q = {.what = PLUGIN_TAKE,
                                   .which = site_of(site),
                                   .layer = layer,
                                   .rows = rows,
                                   .cols = cols,
                                   .data = rows * cols * sizeof(float)};
-    if (q.which < SITE_COUNT && plugin_write(h->fd, &q, values) != ST_OK) _exit(0);
+    if (plugin_write(h->fd, &q, values) != ST_OK) _exit(0);
 }
 
 static const float *probe_give(void *ctx, const char *site, uint32_t layer, uint64_t rows,
@@ -388,9 +403,13 @@ static void do_eval(struct host *h, const struct plugin_head *m)
     const size_t n = m->rows, n_vocab = m->cols;
     float *logits = calloc(n * n_vocab + 1, sizeof *logits);
     const int32_t *tokens = (const int32_t *)(const void *)((const char *)h->data + m->offset);
+    *h->misuse = 0;
     const int code =
         logits ? h->s->eval(h->s->ctx, h->data, tokens, n, n_vocab, logits, &probe) : ASSAY_FAILED;
-    answer_code(h, code, logits, n * n_vocab * sizeof *logits);
+    if (code == ASSAY_OK && *h->misuse)
+        answer_text(h, ST_DEVICE, h->misuse);
+    else
+        answer_code(h, code, logits, n * n_vocab * sizeof *logits);
     free(logits);
 }
 

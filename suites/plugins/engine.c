@@ -2,12 +2,15 @@
  * place: Assay's own engine on the CPU, behind the interface.
  *
  * The environment variable ENGINE_FAULT changes it, for the tests of the harness: "unfed": it does
- * not take values; "gate": also doubles the gate of layer 2 in what it shows. ENGINE_DECLARES: the
- * precision that it declares, whatever it has. */
+ * not take values; "gate": also doubles the gate of layer 2 in what it shows; "name", "null", "wild":
+ * shows a site that there is not, or nothing, or memory that it has not; "print": prints. ENGINE_DECLARES:
+ * the precision that it declares, whatever it has. */
 #include "assay_subject.h"
 #include "backend.h"
 #include "engine.h"
 
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +48,16 @@ static const float *relay_give(void *ctx, enum site site, uint32_t layer, size_t
     return r->to->give(r->to->ctx, site_table[site].name, layer, rows, cols);
 }
 
+static void misuse(const struct assay_probe *p, const char *fault, uint64_t n)
+{
+    const float *wild = (const float *)(uintptr_t)8;
+    if (strcmp(fault, "name") == 0) p->take(p->ctx, "attention_norm", 0, wild, n, 256);
+    if (strcmp(fault, "null") == 0) p->take(p->ctx, "q", 0, NULL, n, 256);
+    if (strcmp(fault, "wild") == 0) p->take(p->ctx, "q", 0, wild, n, 256);
+    if (strcmp(fault, "print") == 0) puts("a plug-in that prints");
+    fflush(stdout);
+}
+
 static int engine_plugin_eval(void *ctx, const char *path, const int32_t *tokens, uint64_t n,
                               uint64_t n_vocab, float *logits, const struct assay_probe *probe)
 {
@@ -57,6 +70,7 @@ static int engine_plugin_eval(void *ctx, const char *path, const int32_t *tokens
     struct engine_session *s = NULL;
     struct backend *b = NULL;
     (void)ctx;
+    if (fault) misuse(probe, fault, n);
     last = (struct err){0};
     enum status st = engine_model_open(&m, path, &last);
     if (st == ST_OK) st = backend_open(&b, "cpu", NULL, &last);
