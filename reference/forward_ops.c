@@ -47,7 +47,7 @@ void ref_pass_linear(struct ref_pass *p, const struct ref_weight *w, const struc
                                       .n_in = w->n_in,
                                       .n_cols = p->rows,
                                       .x = in->x,
-                                      .x_var = in->var,
+                                      .x_var = ref_pass_rounded(p, w->type, in),
                                       .bias = scaled ? NULL : w->bias,
                                       .y = out->x,
                                       .mag = p->track ? p->local : NULL,

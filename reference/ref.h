@@ -247,6 +247,11 @@ struct ref_forward {
     /* Types of the KV cache that K (after RoPE) and V go through: any that ref_cache_type knows;
      * blocks must divide the heads. */
     enum tensor_type k_type, v_type;
+    /* What the engine rounds the inputs of products to: TYPE_F32 (0) not at all, TYPE_F16, TYPE_BF16,
+     * TYPE_ID_END to the `act` type of the weights, or of the cache, in types.def. Values stay exact;
+     * dev has room for these roundings (forward_rounded.c), local only of what stands for several
+     * operations. */
+    enum tensor_type activations;
     /* Tokens per sequence that the engine is configured for, which some models choose RoPE factors
      * by; 0: the model's context_length. */
     uint32_t n_ctx;

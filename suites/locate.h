@@ -61,7 +61,8 @@ struct locate_options {
     const char *path; /* of the model, for subjects that load it themselves */
     const int32_t *tokens;
     size_t n_tokens;
-    bool only_first; /* prefill and decode only */
+    bool only_first;              /* prefill and decode only */
+    enum tensor_type activations; /* of the reference, see ref_forward; TYPE_F32: exact */
     void (*progress)(const char *what, size_t done, size_t total);
     bool (*cancel)(void);
 };

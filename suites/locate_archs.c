@@ -89,11 +89,12 @@ static void change_all(struct test *t, struct stage *s)
     test_check(t, n_sites >= 12, "only %zu sites were shown", n_sites);
 }
 
-static enum status open_stage(struct stage *s, const char *path, const char *arch, struct err *e)
+static enum status open_stage(struct stage *s, const char *path, const char *arch,
+                              const struct type_spec *type, struct err *e)
 {
     static const size_t lengths[] = {N_TOKENS};
     const struct synth_options o = {
-        .arch = arch, .shape = "tiny", .type = type_by_id(TYPE_F32), .out = path, .seed = 1};
+        .arch = arch, .shape = "tiny", .type = type, .out = path, .seed = 1};
     struct synth_done done;
     enum status st = synth_write(&o, &done, e);
     if (st == ST_OK) st = gguf_open(&s->g, path, e);
@@ -103,6 +104,56 @@ static enum status open_stage(struct stage *s, const char *path, const char *arc
     return prompts_random(&s->prompts, 3, lengths, 1, s->model.shape.n_vocab, e);
 }
 
+/* ---- engines that round what enters their products ------------------------------------------- */
+
+/* How far a pass with rounded inputs is from the exact one, in parts of what the reference allows. */
+static void measure_rounding(struct test *t, const struct recording *allowed,
+                             const struct recording *low)
+{
+    double squares = 0, n = 0;
+    for (size_t i = 0; i < allowed->n; i++) {
+        const struct record_site *want = &allowed->sites[i];
+        const struct record_site *got = record_find(low, want->site, want->layer);
+        if (!test_check(t, got != NULL, "no %s", site_table[want->site].name)) return;
+        for (size_t k = 0; k < want->rows * want->cols; k++) {
+            const double off = fabs(got->value[k] - want->value[k]), used = off / want->dev[k];
+            if (!isfinite(want->value[k]) || !(want->dev[k] > 1e-5 * fabs(want->value[k])))
+                continue;
+            if (!(used <= t->result.used)) t->result.used = used;
+            squares += 36 * used * used; /* six standard deviations are allowed */
+            n++;
+        }
+    }
+    t->result.nmse_worst_row = NAN;
+    const double rms = sqrt(squares / n);
+    test_check(t, t->result.used <= 1, "%.3g of the bound is used", t->result.used);
+    test_check(t, rms > 0.65 && rms < 1.1, "%.0f values are off by %.3g standard deviations", n,
+               rms);
+}
+
+/* Every value moves by what is derived from the step of the rounding: never by more, and on the
+ * whole by no less either. */
+void locate_rounding_case(struct test *t, const struct test_case *c)
+{
+    struct stage s = {.truth = {.fd = -1}, .got = {.fd = -1}};
+    struct err e = {0};
+    const char *dir = temp_dir(t), *path = dir ? path_in(t, dir, "model") : NULL;
+    if (!path) return;
+    enum status st = open_stage(&s, path, "llama", type_by_name(c->type), &e);
+    const struct precision q8 = {TYPE_ID_END, SUM_F64, TYPE_F32};
+    const struct locate_options lo = {
+        .tokens = s.prompts.tokens, .n_tokens = N_TOKENS, .activations = TYPE_ID_END};
+    if (st == ST_OK) st = locate_reference(&s.truth, s.ref, &lo, TYPE_F32, &e);
+    if (st == ST_OK) st = site_forward(&s.model, lo.tokens, N_TOKENS, &q8, false, &s.got, NULL, &e);
+    if (test_ok(t, st, &e)) measure_rounding(t, &s.truth, &s.got);
+    record_close(&s.truth);
+    record_close(&s.got);
+    prompts_free(&s.prompts);
+    ref_model_close(s.ref);
+    gguf_close(&s.g);
+    temp_remove(dir);
+}
+
 void locate_arch_case(struct test *t, const struct test_case *c)
 {
     struct stage s = {.truth = {.fd = -1}, .got = {.fd = -1}};
@@ -110,7 +161,7 @@ void locate_arch_case(struct test *t, const struct test_case *c)
     const struct variant how = {"arch", "", false, true, false, 0, TYPE_F32};
     const char *dir = temp_dir(t), *path = dir ? path_in(t, dir, "model") : NULL;
     if (!path) return;
-    enum status st = open_stage(&s, path, c->shape, &e);
+    enum status st = open_stage(&s, path, c->shape, type_by_id(TYPE_F32), &e);
     const struct locate_options lo = {.tokens = s.prompts.tokens, .n_tokens = N_TOKENS};
     s.how = (struct compare_options){
         .tokens = s.prompts.tokens, .n_tokens = N_TOKENS, .precision = precision_exact};

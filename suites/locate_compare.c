@@ -22,7 +22,7 @@ const struct variant *compare_variant(enum tensor_type kv)
     return &by_cache[i];
 }
 
-static const double ALLOWED = 6; /* times what the declared precision moves a site's values */
+static const double ALLOWED = 6; /* times what sums in f16 move a site's values */
 static const double LANES = 4;   /* sums in many lanes lose less than the one that is simulated */
 static const double OUTSIDE = 4; /* times the local bound: other exp, other tables of angles */
 
@@ -48,36 +48,100 @@ static double rms_difference(const double *a, const double *b, size_t n)
 static double rms(const double *a, size_t n)
 {
     double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += a[i] * a[i];
+    for (size_t i = 0; i < n; i++) sum += isfinite(a[i]) ? a[i] * a[i] : 0;
     return n ? sqrt(sum / (double)n) : 0;
 }
 
-/* One site: the value at the declared precision, and how far from it an engine may be. */
-static enum status blend(struct recording *out, const struct record_site *exact,
-                         const struct record_site *low, const struct record_site *lower,
-                         bool show_hidden, struct err *e)
+/* What the truth at a declared precision is made of: the reference without and with the roundings of
+ * inputs, and, where sums are in f16, two passes in double and in f16 sums. */
+struct parts {
+    struct recording exact, rounded, even, low;
+    bool sums; /* even and low are there */
+};
+
+/* Scores of tokens to come, which logs show: q k from the reference's Q and K, and its bound. */
+static void fill_hidden(const struct site_model *m, const struct recording *r,
+                        const struct record_site *s, double *value, double *bound)
 {
-    const size_t n = exact->rows * exact->cols;
-    const double moved = rms_difference(low->value, exact->value, n) +
-                         rms_difference(lower->value, low->value, n) / LANES;
-    const double typical = rms(exact->dev, n);
+    const struct site_fact f = site_fact_of(m, SITE_SCORES, s->layer);
+    const struct record_site *q = record_find(r, f.in[0], s->layer);
+    const struct record_site *k = record_find(r, f.in[1], s->layer);
+    const struct ref_hyper h = ref_model_hyper(m->ref, s->layer);
+    const size_t n = s->rows, heads = m->shape.n_heads, d = m->shape.head_dim;
+    const size_t share = heads / m->shape.n_kv_heads;
+    if (m->hyper.latent || !q || !k) return;
+    for (size_t i = 0; i < n * s->cols; i++) {
+        const size_t head = i % s->cols / n, cell = i % n;
+        const size_t a = (i / s->cols * heads + head) * d;
+        const size_t b = (cell * m->shape.n_kv_heads + head / share) * d;
+        double z = 0, var = 0;
+        if (isfinite(value[i])) continue;
+        for (size_t e = 0; e < d; e++) {
+            const double kd = k->value[b + e] * q->dev[a + e], qd = q->value[a + e] * k->dev[b + e];
+            z += q->value[a + e] * k->value[b + e];
+            var += kd * kd + qd * qd;
+        }
+        value[i] = h.kq_scale * z;
+        if (h.attn_cap != 0) value[i] = h.attn_cap * tanh(value[i] / h.attn_cap);
+        bound[i] = 2 * h.kq_scale * sqrt(var); /* q is rounded once more */
+    }
+}
+
+/* One site: the exact value, and how far from it an engine of the precision may be. */
+static enum status add_site(struct recording *out, const struct site_model *m,
+                            const struct parts *p, const struct record_site *s, bool show_hidden,
+                            struct err *e)
+{
+    const size_t n = s->rows * s->cols;
+    const struct record_site *exact = record_find(&p->exact, s->site, s->layer);
+    const struct record_site *even = p->sums ? record_find(&p->even, s->site, s->layer) : NULL;
+    const struct record_site *low = p->sums ? record_find(&p->low, s->site, s->layer) : NULL;
+    const double moved = even && low ? rms_difference(low->value, even->value, n) / LANES : 0;
+    const double typical = rms(s->dev, n);
     double *bound = alloc_array(2 * n, sizeof *bound), *value = bound + n;
     if (!bound) return fail(e, ST_NOMEM, "no memory for %zu bounds", n);
     for (size_t i = 0; i < n; i++) {
-        const double shape = typical > 0 ? exact->dev[i] / typical : 1;
-        const bool hidden = !isfinite(exact->value[i]);
-        value[i] = hidden && !show_hidden ? exact->value[i] : low->value[i];
-        bound[i] = ALLOWED * moved * fmax(1, shape) + OUTSIDE * exact->dev[i];
+        const double shape = typical > 0 ? s->dev[i] / typical : 1;
+        value[i] = s->value[i];
+        bound[i] = s->dev[i] + ALLOWED * moved * fmax(1, shape) + (OUTSIDE - 1) * exact->dev[i];
     }
-    record_reference(out, &(struct ref_values){.site = exact->site,
-                                               .layer = exact->layer,
+    if (show_hidden && s->site == SITE_SCORES) fill_hidden(m, &p->rounded, s, value, bound);
+    record_reference(out, &(struct ref_values){.site = s->site,
+                                               .layer = s->layer,
                                                .value = value,
                                                .local = exact->local,
                                                .dev = bound,
-                                               .rows = exact->rows,
-                                               .cols = exact->cols});
+                                               .rows = s->rows,
+                                               .cols = s->cols});
     free(bound);
     return out->err.st == ST_OK ? ST_OK : fail(e, out->err.st, "%s", out->err.text);
+}
+
+static bool sums_in_f16(const struct site_model *m)
+{
+    bool any = false;
+    for (size_t i = 0; m->whole && i < m->g->n_tensors; i++)
+        any = any || m->g->tensors[i].type->id == TYPE_F16;
+    return any;
+}
+
+static enum status run_parts(struct parts *p, const struct site_model *m,
+                             const struct compare_options *o, struct err *e)
+{
+    struct locate_options lo = {
+        .tokens = o->tokens, .n_tokens = o->n_tokens, .progress = o->progress, .cancel = o->cancel};
+    struct precision low = o->precision, even = o->precision;
+    low.sum = SUM_OWN;
+    even.sum = SUM_F64;
+    enum status st = locate_reference(&p->exact, m->ref, &lo, o->precision.kv, e);
+    lo.activations = o->precision.activations;
+    if (st == ST_OK) st = locate_reference(&p->rounded, m->ref, &lo, o->precision.kv, e);
+    p->sums = sums_in_f16(m) && o->precision.activations != TYPE_BF16;
+    if (st == ST_OK && p->sums)
+        st = site_forward(m, o->tokens, o->n_tokens, &even, false, &p->even, NULL, e);
+    if (st == ST_OK && p->sums)
+        st = site_forward(m, o->tokens, o->n_tokens, &low, false, &p->low, NULL, e);
+    return st;
 }
 
 enum status compare_truth(struct recording *out, const struct site_model *m,
@@ -87,23 +151,15 @@ enum status compare_truth(struct recording *out, const struct site_model *m,
         .tokens = o->tokens, .n_tokens = o->n_tokens, .progress = o->progress, .cancel = o->cancel};
     if (is_exact(&o->precision) && !show_hidden)
         return locate_reference(out, m->ref, &lo, o->precision.kv, e);
-    struct recording exact = {.fd = -1}, low = {.fd = -1}, lower = {.fd = -1};
-    struct precision half = o->precision;
-    if (half.sum == SUM_F64) half.sum = SUM_OWN;
-    enum status st = locate_reference(&exact, m->ref, &lo, TYPE_F32, e);
-    if (st == ST_OK)
-        st = site_forward(m, o->tokens, o->n_tokens, &o->precision, show_hidden, &low, NULL, e);
-    if (st == ST_OK)
-        st = site_forward(m, o->tokens, o->n_tokens, &half, show_hidden, &lower, NULL, e);
-    if (st == ST_OK) st = record_open(out, exact.n_layers, exact.n_heads, o->n_tokens, e);
-    for (size_t i = 0; i < exact.n && st == ST_OK; i++) {
-        const struct record_site *s = &exact.sites[i];
-        st = blend(out, s, record_find(&low, s->site, s->layer),
-                   record_find(&lower, s->site, s->layer), show_hidden, e);
-    }
-    record_close(&exact);
-    record_close(&low);
-    record_close(&lower);
+    struct parts p = {{.fd = -1}, {.fd = -1}, {.fd = -1}, {.fd = -1}, false};
+    enum status st = run_parts(&p, m, o, e);
+    if (st == ST_OK) st = record_open(out, p.exact.n_layers, p.exact.n_heads, o->n_tokens, e);
+    for (size_t i = 0; i < p.rounded.n && st == ST_OK; i++)
+        st = add_site(out, m, &p, &p.rounded.sites[i], show_hidden, e);
+    record_close(&p.exact);
+    record_close(&p.rounded);
+    record_close(&p.even);
+    record_close(&p.low);
     return st;
 }
 

@@ -15,9 +15,10 @@ struct compare_options {
     bool (*cancel)(void);
 };
 
-/* The reference's values with what a conforming engine of the declared precision may differ: for
- * the exact one the propagated bound, for others the values at that precision, and as bound six
- * times what that precision moved them (by site, spread like the propagated bound). */
+/* The reference's values with what a conforming engine of the declared precision may differ: the
+ * propagated bound, with the roundings of inputs in it (ref_forward's activations), four times the
+ * local bounds for other functions and tables, and what sums in f16 move where weights are f16.
+ * show_hidden: with scores of tokens to come. */
 enum status compare_truth(struct recording *out, const struct site_model *m,
                           const struct compare_options *o, bool show_hidden, struct err *e);
 

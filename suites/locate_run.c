@@ -189,6 +189,7 @@ enum status locate_reference(struct recording *out, const struct ref_model *m,
                             .n_seqs = 1,
                             .k_type = kv,
                             .v_type = kv,
+                            .activations = o->activations,
                             .ctx = &l,
                             .take = listen,
                             .cancel = give_up};

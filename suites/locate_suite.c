@@ -450,6 +450,7 @@ static void add(struct case_list *l, const char *op, const char *type, const cha
 void suite_locate(struct case_list *l)
 {
     static const char *const types[] = {"f16", "Q4_K_M"};
+    static const char *const rounded[] = {"f16", "bf16", "q8_0", "q4_1", "q4_K", "iq2_xxs"};
     char name[SUBJECT_NAME];
     for (size_t s = 0; subject_name_at(l->options->subjects, s, name, sizeof name); s++)
         for (size_t i = 0; i < 2; i++)
@@ -462,6 +463,8 @@ void suite_locate(struct case_list *l)
             add(l, "log", types[i], log_changes[k].shape, NULL, k, run_log);
     for (size_t i = 0; synth_arch(i); i++)
         add(l, "arch", NULL, synth_arch(i), NULL, i, locate_arch_case);
+    for (size_t i = 0; i < sizeof rounded / sizeof *rounded; i++)
+        add(l, "rounding", rounded[i], NULL, NULL, i, locate_rounding_case);
     for (size_t i = 0; locate_cause(i); i++)
         add(l, "cause", NULL, locate_cause(i), NULL, i, locate_cause_case);
     add(l, "trace", NULL, "roundtrip", NULL, 0, run_trace);

@@ -7,6 +7,9 @@
 /* shape: an architecture of `assay synth`. */
 void locate_arch_case(struct test *t, const struct test_case *c);
 
+/* type: of a small model's matrices. */
+void locate_rounding_case(struct test *t, const struct test_case *c);
+
 /* shape: a cause; index: its number. Names; NULL past the last. */
 void locate_cause_case(struct test *t, const struct test_case *c);
 const char *locate_cause(size_t i);
