@@ -187,7 +187,7 @@ static enum status record_side(struct recording *got, struct side *s, const stru
                                struct trace_info *info, const struct compare_options *o,
                                struct err *e)
 {
-    const struct trace_shape shape = {m->shape.n_layers, m->shape.n_heads, m->hyper.kq_scale};
+    const struct trace_shape shape = {m->shape.n_layers, m->shape.n_heads, m->hyper.kq_scale, m};
     const struct variant how = {"model", "", false, true, false, 0, TYPE_F32};
     const struct locate_options lo = {
         .tokens = o->tokens, .n_tokens = o->n_tokens, .progress = o->progress, .cancel = o->cancel};
@@ -246,7 +246,7 @@ static enum status against_model(const struct args *a, struct side *model, struc
 /* Layers and heads of a trace, from the names and shapes of its tensors. */
 static struct trace_shape guess_shape(const struct gguf *g)
 {
-    struct trace_shape shape = {0, 1, 1};
+    struct trace_shape shape = {0, 1, 1, NULL};
     for (size_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
         enum site site;

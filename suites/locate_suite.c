@@ -222,7 +222,7 @@ static void run_trace(struct test *t, const struct test_case *c)
     const int fd = mkstemp(path);
     if (fd >= 0) close(fd);
     const struct trace_shape shape = {b.model.shape.n_layers, b.model.shape.n_heads,
-                                      b.model.hyper.kq_scale};
+                                      b.model.hyper.kq_scale, &b.model};
     enum status st = locate_capture(&got, &b.g, "cpu", &how, &o, &e);
     if (st == ST_OK) st = trace_write(&got, &wrote, path, NULL, NULL, &e);
     if (st == ST_OK) st = gguf_open(&g, path, &e);
@@ -251,7 +251,13 @@ static void run_names(struct test *t, const struct test_case *c)
         {"Qcur-0", 2, SITE_Q, 0},
         {"Qcur-12", 3, SITE_Q_ROPE, 12},
         {"Kcur_rope-1", 2, SITE_K_ROPE, 1},
-        {"q-3", 3, SITE_Q, 3},
+        {"q-3", 3, SITE_COUNT, 3},
+        {"kqv-3", 3, SITE_COUNT, 3},
+        {"kqv-3", 2, SITE_ATTN, 3},
+        {"sa_out-1", 2, SITE_RESID_1, 1},
+        {"inp_scaled", 2, SITE_EMBD, 0},
+        {"ffn_up_b-1", 2, SITE_UP, 1},
+        {"ffn_moe_out-1", 2, SITE_FFN_OUT, 1},
         {"ffn_norm-3", 2, SITE_FFN_NORM, 3},
         {"l_out-21", 2, SITE_RESID_2, 21},
         {"result_output", 2, SITE_LOGITS, 0},

@@ -120,7 +120,9 @@ if(Python3_FOUND)
         ${CMAKE_BINARY_DIR}/locate)
     add_test(NAME locate.commands COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/locate_cli.py
         $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors ${CMAKE_BINARY_DIR}/locate-commands $<TARGET_FILE:assay-engine-plugin>)
-    set_tests_properties(locate.python locate.commands PROPERTIES LABELS "full;locate" TIMEOUT 600)
+    add_test(NAME locate.llama-names COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/locate_names.py
+        $<TARGET_FILE:assay> ${CMAKE_BINARY_DIR}/locate-names)
+    set_tests_properties(locate.python locate.commands locate.llama-names PROPERTIES LABELS "full;locate" TIMEOUT 600)
 endif()
 add_subdirectory(suites/plugins)
 add_subdirectory(suites/stories)

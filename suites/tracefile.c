@@ -1,5 +1,6 @@
 /* Reading and writing traces; see tracefile.h. */
 #include "tracefile.h"
+#include "locate_names.h"
 #include "ref.h"
 
 #include <math.h>
@@ -9,48 +10,58 @@
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-/* llama.cpp's names beyond those of sites.def. */
-static const struct alias {
-    const char *name;
-    enum site site;
-} aliases[] = {
-    {"kqv_merged_cont", SITE_ATTN}, {"kq_soft_max_ext", SITE_WEIGHTS}, {"kq_scaled", SITE_SCORES},
-    {"ffn_swiglu", SITE_ACT},       {"ffn_gate_par", SITE_ACT},        {"norm_out", SITE_NORM},
-    {"logits", SITE_LOGITS},        {"token_embd", SITE_EMBD},
-};
-
 static bool same(const char *name, size_t len, const char *other)
 {
     return strlen(other) == len && memcmp(name, other, len) == 0;
 }
 
-static enum site site_named(const char *name, size_t len)
+static enum site own_site(const char *name, size_t len)
 {
     for (size_t i = 0; i < SITE_COUNT; i++)
-        if (same(name, len, site_table[i].name) || same(name, len, site_table[i].llama_name))
-            return site_table[i].site;
-    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
-        if (same(name, len, aliases[i].name)) return aliases[i].site;
+        if (same(name, len, site_table[i].name)) return site_table[i].site;
     return SITE_COUNT;
 }
 
-bool trace_name(const char *name, size_t len, uint32_t n_dims, enum site *site, uint32_t *layer)
+static bool is_of_heads(enum site site)
+{
+    return site == SITE_Q || site == SITE_K || site == SITE_V || site == SITE_ATTN;
+}
+
+/* What a tensor's name stands for. */
+struct named {
+    enum site site;
+    uint32_t layer;
+    size_t rank; /* see locate_names.h */
+};
+
+/* ours: by Assay's names alone; else llama.cpp's come first, whose q, k, v and kqv, of three dimensions,
+ * are other views of them. */
+static bool find_name(const struct site_model *m, bool ours, const char *name, size_t len,
+                      uint32_t n_dims, struct named *out)
 {
     size_t base = len;
     uint64_t number = 0;
-    *layer = 0;
     while (base > 0 && name[base - 1] >= '0' && name[base - 1] <= '9') base--;
     const bool numbered = base > 1 && base < len && len - base < 6 && name[base - 1] == '-';
     for (size_t i = base; numbered && i < len; i++)
         number = 10 * number + (uint64_t)(name[i] - '0');
-    *site = site_named(name, numbered ? base - 1 : len);
-    if (*site == SITE_COUNT) return false;
-    if ((site_table[*site].scope == SITE_LAYER) != numbered) return false;
-    *layer = (uint32_t)number;
-    const bool ours = same(name, numbered ? base - 1 : len, site_table[*site].name);
-    if (!ours && n_dims >= 3 && *site == SITE_Q) *site = SITE_Q_ROPE;
-    if (!ours && n_dims >= 3 && *site == SITE_K) *site = SITE_K_ROPE;
-    return true;
+    if (numbered) len = base - 1;
+    *out = (struct named){SITE_COUNT, (uint32_t)number, 0};
+    if (!ours) out->site = llama_site(m, out->layer, name, len, n_dims >= 3, &out->rank);
+    size_t rank;
+    const bool theirs = !ours && (llama_site(NULL, 0, name, len, false, &rank) != SITE_COUNT ||
+                                  (n_dims >= 3 && is_of_heads(own_site(name, len))));
+    if (out->site == SITE_COUNT && !theirs) out->site = own_site(name, len);
+    return out->site != SITE_COUNT && (site_table[out->site].scope == SITE_LAYER) == numbered;
+}
+
+bool trace_name(const char *name, size_t len, uint32_t n_dims, enum site *site, uint32_t *layer)
+{
+    struct named n;
+    const bool found = find_name(NULL, false, name, len, n_dims, &n);
+    *site = n.site;
+    *layer = n.layer;
+    return found;
 }
 
 bool trace_is(const struct gguf *g)
@@ -238,23 +249,49 @@ static enum status take_tensor(struct recording *r, const struct gguf_tensor *t,
     return st;
 }
 
+static bool name_of(const struct gguf_tensor *t, const struct gguf *g, const struct trace_shape *s,
+                    struct named *out)
+{
+    const struct gguf_kv *arch = gguf_find(g, "general.architecture");
+    struct gguf_str name = {0};
+    struct gguf_kv kv = arch ? *arch : (struct gguf_kv){.count = 0};
+    const bool ours = arch && arch->type == GGUF_STRING && gguf_value_strings(&kv, &name) &&
+                      same(name.data, name.len, "assay-trace");
+    return find_name(s->model, ours, t->name.data, t->name.len, t->n_dims, out);
+}
+
+/* What every tensor stands for; of several for one site only the one that says most. malloc'd. */
+static struct named *names_of(const struct gguf *g, const struct trace_shape *shape)
+{
+    struct named *n = alloc_array(g->n_tensors + 1, sizeof *n);
+    for (size_t i = 0; n && i < g->n_tensors; i++)
+        if (!name_of(&g->tensors[i], g, shape, &n[i])) n[i].site = SITE_COUNT;
+    for (size_t i = 0; n && i < g->n_tensors; i++)
+        for (size_t k = 0; k < g->n_tensors; k++)
+            if (n[k].site == n[i].site && n[k].layer == n[i].layer && n[k].rank > n[i].rank)
+                n[i].site = SITE_COUNT;
+    return n;
+}
+
 enum status trace_read(struct recording *out, struct trace_info *info, const struct gguf *g,
                        const struct trace_shape *shape, struct err *e)
 {
     enum status st = trace_read_info(info, g, e);
     if (st != ST_OK) return st;
     st = record_open(out, shape->n_layers, shape->n_heads, info->n_tokens, e);
+    struct named *names = names_of(g, shape);
+    if (st == ST_OK && !names) st = fail(e, ST_NOMEM, "no memory for the names of a trace");
     for (size_t i = 0; i < g->n_tensors && st == ST_OK; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
-        enum site site;
-        uint32_t layer;
-        if (!trace_name(t->name.data, t->name.len, t->n_dims, &site, &layer)) continue;
-        if (layer >= shape->n_layers && site_table[site].scope == SITE_LAYER)
+        const struct named n = names[i];
+        if (n.site == SITE_COUNT) continue;
+        if (n.layer >= shape->n_layers && site_table[n.site].scope == SITE_LAYER)
             st = fail(e, ST_FORMAT, "tensor %.*s: the model has %u layers", (int)t->name.len,
                       t->name.data, shape->n_layers);
         else
-            st = take_tensor(out, t, site, layer, shape->kq_scale, e);
+            st = take_tensor(out, t, n.site, n.layer, shape->kq_scale, e);
     }
+    free(names);
     if (st != ST_OK) {
         record_close(out);
         trace_info_free(info);

@@ -16,9 +16,9 @@ struct trace_info {
     char subject[128];
 };
 
-/* Site and layer that a tensor's name stands for: ours ("q-3", "embd") or llama.cpp's ("Qcur-3",
- * "inp_embd"). A name with three dimensions of heads stands for the value after RoPE. False: no
- * site. */
+/* Site and layer that a tensor's name stands for, of a plain model: ours ("q-3", "embd") or
+ * llama.cpp's ("Qcur-3", "inp_embd"), where Qcur and Kcur with three dimensions stand for values
+ * after RoPE. False: no site. */
 bool trace_name(const char *name, size_t len, uint32_t n_dims, enum site *site, uint32_t *layer);
 
 /* True if a container holds at least one tensor of such a name and no weights. */
@@ -29,6 +29,7 @@ bool trace_is(const struct gguf *g);
 struct trace_shape {
     uint32_t n_layers, n_heads;
     double kq_scale;
+    const struct site_model *model; /* that names are understood for; NULL: a plain one */
 };
 
 /* Reads a trace into a recording of a subject's values. Values of any decodable type are taken.
