@@ -1,6 +1,6 @@
 /* Reading the log of llama-eval-callback; see callback_log.h. */
 #include "callback_log.h"
-#include "locate_site.h"
+#include "locate_names.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -146,75 +146,67 @@ static enum status read_values(struct callback_log *l, struct reader *r, struct 
 
 /* ---- meaning --------------------------------------------------------------------------------- */
 
-/* "blk.3.attn_q.weight" */
-static bool weight_is(const char *operand, const char *role, const char *suffix, uint32_t *layer)
+/* "attn_q.weight" of "blk.3.attn_q.weight"; *layer stays what it is without one. */
+static const char *role_in(const char *operand, uint32_t *layer)
 {
-    char name[80];
     unsigned n;
     int end = 0;
-    const char *s = operand;
-    *layer = 0;
-    if (sscanf(operand, "blk.%u.%n", &n, &end) == 1 && end > 0) {
-        *layer = n;
-        s += end;
-    }
-    snprintf(name, sizeof name, "%s.%s", role, suffix);
-    return strcmp(s, name) == 0;
+    if (sscanf(operand, "blk.%u.%n", &n, &end) != 1 || end == 0) return operand;
+    *layer = n;
+    return operand + end;
 }
 
-static bool by_weight(struct log_tensor *t)
+static bool is_tensor(const char *role, const char *tensor, const char *suffix)
 {
-    for (size_t s = 0; s < SITE_COUNT; s++) {
-        const struct site_fact *f = &site_facts[s];
-        if (!f->tensor) continue;
-        const bool product = strcmp(t->op, "MUL_MAT") == 0 && f->kind == KIND_LINEAR;
-        const bool norm = strcmp(t->op, "MUL") == 0 && f->kind == KIND_NORM;
-        const bool bias = strcmp(t->op, "ADD") == 0 && f->kind == KIND_LINEAR;
-        const bool rows = strcmp(t->op, "GET_ROWS") == 0 && f->kind == KIND_EMBED;
-        if (((product || rows) && weight_is(t->operand[0], f->tensor, "weight", &t->layer)) ||
-            (norm && weight_is(t->operand[1], f->tensor, "weight", &t->layer)) ||
-            (bias && weight_is(t->operand[1], f->tensor, "bias", &t->layer))) {
-            t->site = (enum site)s;
-            return true;
-        }
-    }
-    if (strcmp(t->op, "MUL_MAT") == 0 && strcmp(t->operand[0], "token_embd.weight") == 0) {
-        t->site = SITE_LOGITS;
+    const size_t n = strlen(tensor);
+    return strncmp(role, tensor, n) == 0 && role[n] == '.' && strcmp(role + n + 1, suffix) == 0;
+}
+
+/* By the weights that take part: a product and its bias, a norm's factor and bias, a row of a table. */
+static bool by_weight(struct log_tensor *t, const struct site_model *m)
+{
+    const bool mul_mat = strcmp(t->op, "MUL_MAT") == 0, add = strcmp(t->op, "ADD") == 0;
+    const bool mul = strcmp(t->op, "MUL") == 0, rows = strcmp(t->op, "GET_ROWS") == 0;
+    uint32_t layer = 0;
+    const char *role = role_in(t->operand[mul_mat || rows ? 0 : 1], &layer);
+    const bool in_model = !m || layer < m->shape.n_layers;
+    for (size_t s = 0; s < SITE_COUNT && in_model && (mul_mat || add || mul || rows); s++) {
+        if (m && !site_there(m, (enum site)s, layer)) continue;
+        const struct site_fact f = m ? site_fact_of(m, (enum site)s, layer) : site_facts[s];
+        const bool linear = f.kind == KIND_LINEAR, norm = f.kind == KIND_NORM;
+        const bool weight = (mul_mat && linear) || (mul && norm) || (rows && f.kind == KIND_EMBED);
+        if (!f.tensor || !(weight || (add && (linear || norm)))) continue;
+        if (!is_tensor(role, f.tensor, weight ? "weight" : "bias")) continue;
+        t->site = (enum site)s;
+        t->layer = layer;
         return true;
     }
-    return false;
+    if (!mul_mat || strcmp(role, "token_embd.weight") != 0) return false;
+    t->site = SITE_LOGITS;
+    return true;
 }
 
-static void find_site(struct log_tensor *t)
+/* "l_out-3", but not "Vcur-3 (transposed)". */
+static void by_name(struct log_tensor *t, const struct site_model *m)
 {
-    static const struct {
-        const char *op, *name;
-        enum site site;
-    } rows[] = {
-        {"ROPE", "Qcur", SITE_Q_ROPE},
-        {"ROPE", "Kcur", SITE_K_ROPE},
-        {"MUL_MAT", "kq", SITE_SCORES},
-        {"SOFT_MAX", "kq_soft_max", SITE_WEIGHTS},
-        {"SOFT_MAX", "kq_soft_max_ext", SITE_WEIGHTS},
-        {"CONT", "kqv_merged_cont", SITE_ATTN},
-        {"CONT", "kqv_out", SITE_ATTN},
-        {"ADD", "ffn_inp", SITE_RESID_1},
-        {"ADD", "l_out", SITE_RESID_2},
-        {"MUL", "ffn_gate_par", SITE_ACT},
-        {"SWIGLU", "ffn_swiglu", SITE_ACT},
-        {"GLU", "ffn_swiglu", SITE_ACT},
-    };
-    t->site = SITE_COUNT;
-    if (by_weight(t)) return;
     const char *dash = strrchr(t->name, '-');
     const size_t len = dash ? (size_t)(dash - t->name) : strlen(t->name);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (strcmp(t->op, rows[i].op) == 0 && strlen(rows[i].name) == len &&
-            memcmp(t->name, rows[i].name, len) == 0 && dash) {
-            t->site = rows[i].site;
-            t->layer = (uint32_t)strtoul(dash + 1, NULL, 10);
-            return;
-        }
+    const uint32_t layer = dash ? (uint32_t)strtoul(dash + 1, NULL, 10) : 0;
+    size_t rank;
+    if (dash && (!dash[1] || dash[1 + strspn(dash + 1, "0123456789")])) return;
+    const enum site site = llama_site(m, layer, t->name, len, strcmp(t->op, "ROPE") == 0, &rank);
+    if (site == SITE_COUNT || (site_table[site].scope == SITE_LAYER) != (dash != NULL)) return;
+    if (m && (!site_there(m, site, layer) || (dash && layer >= m->shape.n_layers))) return;
+    t->site = site;
+    t->layer = layer;
+}
+
+void callback_log_resolve(struct callback_log *l, const struct site_model *m)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        l->tensors[i].site = SITE_COUNT;
+        if (!by_weight(&l->tensors[i], m)) by_name(&l->tensors[i], m);
+    }
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
@@ -285,12 +277,12 @@ enum status callback_log_read(struct callback_log *out, struct span bytes, struc
         if (st != ST_OK) break;
         if (strncmp(t.operand[0], "cache_k", 7) == 0 && strcmp(type, "f16") == 0)
             out->kv = TYPE_F16;
-        find_site(&t);
         st = add(out, &t, e);
     }
     if (st == ST_OK && out->n == 0)
         st = fail(e, ST_FORMAT, "no tensor of llama-eval-callback in it");
     out->sums_all = sums_all(out);
+    callback_log_resolve(out, NULL);
     if (st != ST_OK) callback_log_free(out);
     return st;
 }

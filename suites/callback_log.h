@@ -35,6 +35,10 @@ bool callback_log_is(struct span bytes);
 enum status callback_log_read(struct callback_log *out, struct span bytes, struct err *e);
 void callback_log_free(struct callback_log *l);
 
+/* Says for a model what the tensors stand for; reading does for a plain one. */
+struct site_model;
+void callback_log_resolve(struct callback_log *l, const struct site_model *m);
+
 /* The sum of the shown values, and how far the printed one may be from it. */
 double callback_log_sum(const struct log_tensor *t, double *bound);
 

@@ -33,9 +33,8 @@ enum status compare_recording(struct locate *l, const struct recording *truth,
                               struct err *e);
 
 /* The values that a log shows. */
-enum status compare_log(struct locate *l, const struct recording *truth,
-                        const struct callback_log *log, const struct compare_options *o,
-                        struct err *e);
+enum status compare_log(struct locate *l, const struct recording *truth, struct callback_log *log,
+                        const struct compare_options *o, struct err *e);
 
 /* Two recordings without a model: differences of more than share of a site's rms. */
 enum status compare_pair(struct locate *l, const struct recording *a, const struct recording *b,

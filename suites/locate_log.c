@@ -255,14 +255,14 @@ static void conclude_log(struct locate *l, const struct compare_options *o)
              declared, f->local.pattern, f->kernel);
 }
 
-enum status compare_log(struct locate *l, const struct recording *truth,
-                        const struct callback_log *log, const struct compare_options *o,
-                        struct err *e)
+enum status compare_log(struct locate *l, const struct recording *truth, struct callback_log *log,
+                        const struct compare_options *o, struct err *e)
 {
     struct variant_result *v = &l->variants[0];
     size_t start = 0, end = 0;
     v->variant = compare_variant(o->precision.kv);
     l->n_variants = 1;
+    callback_log_resolve(log, &l->model);
     if (!find_pass(log, o->n_tokens, &start, &end)) return no_pass(log, o->n_tokens, e);
     v->findings = alloc_array(truth->n, sizeof *v->findings);
     if (!v->findings) return fail(e, ST_NOMEM, "no memory for the findings of a log");

@@ -2,8 +2,11 @@
 no defect is found, no site is lost, and the one value that is changed is named. Tensors of the graph
 that are not what their name says elsewhere go along and must not be taken.
 
+The same for logs of llama-eval-callback, in which tensors also tell by their operands what they are.
+
 usage: locate_names.py ASSAY DIR
 """
+import json
 import os
 import subprocess
 import sys
@@ -49,17 +52,86 @@ ARCHS = {
 }
 
 
+# site: roles of its weight in files; the first one that the layer has counts
+ROLES = {"embd": ["token_embd"], "attn_norm": ["attn_norm_2", "attn_norm"], "q": ["attn_q"],
+         "k": ["attn_k"], "v": ["attn_v"], "q_norm": ["attn_q_norm"], "k_norm": ["attn_k_norm"],
+         "attn_out": ["attn_output"], "attn_post_norm": ["post_attention_norm"],
+         "ffn_norm": ["ffn_norm", "post_attention_norm", "attn_norm"],
+         "ffn_router": ["ffn_gate_inp"], "ffn_gate": ["ffn_gate"], "ffn_up": ["ffn_up"],
+         "ffn_out": ["ffn_down"], "ffn_post_norm": ["post_ffw_norm"], "result_norm": ["output_norm"],
+         "result_output": ["output", "token_embd"]}
+OPS = {"q_rope": "ROPE", "k_rope": "ROPE", "kqv": "CONT", "ffn_inp": "ADD", "l_out": "ADD",
+       "ffn_act": "GLU"}
+
+
+def shown(n):
+    return list(range(n)) if n <= 6 else [0, 1, 2, n - 3, n - 2, n - 1]
+
+
+def log_tensor(name, op, operands, dims, values):
+    """As llama-eval-callback prints a tensor of two dimensions."""
+    cols, rows = dims
+    head = "ggml_debug: %24s = (f32) %10s(%s}) = {%d, %d, 1, 1}\n" % (
+        name, op, ", ".join("%s{1, 1, 1, 1}" % o for o in operands), cols, rows)
+    lines, total = [], 0.0
+    for r in shown(rows):
+        numbers = [values[r * cols + c] for c in shown(cols)]
+        total += sum(numbers)
+        lines.append("       [" + ", ".join("%12.4f" % v for v in numbers) + "],\n")
+    return head + " [\n  [\n" + "".join(lines) + "  ],\n ]\n sum = %f\n" % total
+
+
+def log_site(base, layer, dims, values, name, model_tensors):
+    """Its tensors: what is not yet the site under the same name, then the site."""
+    block = "blk.%s." % layer[1:] if layer else ""
+    wrong = [v + 1 for v in values]
+    role = next((r for r in ROLES.get(base, []) if block + r + ".weight" in model_tensors), None)
+    if role is None:  # of one matrix with others, or of no weight
+        return log_tensor(name + layer, OPS.get(base, "VIEW"), ["x", "y"], dims, values)
+    weight, bias = block + role + ".weight", block + role + ".bias"
+    norm = base.endswith("norm")
+    op = "MUL" if norm else "GET_ROWS" if base == "embd" else "MUL_MAT"
+    operands = ["x", weight] if norm else [weight, "x"]
+    plain = {"embd": "inp_embd"}.get(base, name)
+    more = bias in model_tensors or plain != name
+    out = log_tensor(plain + layer, op, operands, dims, wrong if more else values)
+    if bias in model_tensors:
+        out += log_tensor(name + layer, "ADD", [plain + layer, bias], dims, values)
+    elif more:
+        out += log_tensor(name + layer, "SCALE", [plain + layer, "y"], dims, values)
+    return out
+
+
+def as_log(tensors, names, lost, model_tensors, factor=None):
+    out = ""
+    for name, (dims, values) in tensors.items():
+        base, layer = split(name)
+        if base in ("kq", "kq_soft_max") or base in lost:
+            continue
+        other = names.get(base, COMMON.get(base, base))
+        other = {"q_rope": "Qcur", "k_rope": "Kcur"}.get(base, other)
+        if factor and name == factor[0]:
+            values = [factor[1] * v for v in values]
+        out += log_site(base, layer, dims, values, other, model_tensors)
+    return out
+
+
 def split(name):
     base, dash, layer = name.rpartition("-")
     return (base, dash + layer) if dash and layer.isdigit() else (name, "")
 
 
 def compare(arch, model, tensors, tokens, words, code):
+    """tensors: of a trace, or the text of a log."""
     global n_bad
     path = os.path.join(work, "theirs.gguf")
-    write_trace(path, tensors, tokens)
-    r = subprocess.run([assay, "compare", model, path], capture_output=True, text=True,
-                       env=dict(os.environ, NO_COLOR="1"))
+    if isinstance(tensors, str):
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(tensors)
+    else:
+        write_trace(path, tensors, tokens)
+    r = subprocess.run([assay, "compare", model, path, "--tokens", ",".join(map(str, tokens))],
+                       capture_output=True, text=True, env=dict(os.environ, NO_COLOR="1"))
     last = ((r.stdout + r.stderr).strip().split("\n") or [""])[-1]
     if r.returncode == code and words in last:
         return
@@ -110,6 +182,26 @@ for arch, (names, lost, decoys) in ARCHS.items():
                 place = {}
             compare(arch, model, wrong, tokens,
                     "DEFECT: layer 1, " + place.get((arch, name), "attention norm"), 1)
+
+    info = json.loads(subprocess.run([assay, "info", model, "--json", "-"], capture_output=True,
+                                     text=True, check=True).stdout)
+    have = {t["name"] for t in info["tensors"]}
+    gone = [n for n in lost if n not in ("ffn_out", "ffn_post_norm")]  # the weight tells them
+    n_gone = sum(split(n)[0] in gone + ["kq", "kq_soft_max"] for n in tensors)
+    words = "; %d sites of the pass are not in it" % n_gone
+    compare(arch + " log", model, as_log(tensors, names, gone, have), tokens, words, 0)
+    for name in ("attn_norm-1", "ffn_norm-1", "ffn_up-1", "ffn_router-1", "ffn_out-1", "q_rope-1",
+                 "result_output"):
+        base, layer = split(name)
+        if name not in tensors or base in gone:
+            continue
+        title = {"attn_norm": "attention norm", "ffn_norm": "feed-forward norm",
+                 "ffn_up": "up projection", "ffn_router": "router", "q_rope": "RoPE of Q",
+                 "ffn_out": "experts" if "ffn_router-1" in tensors else "down projection",
+                 "result_output": "output projection"}[base]
+        compare(arch + " log of wrong " + name, model,
+                as_log(tensors, names, gone, have, (name, 1.5)), tokens,
+                "DEFECT: %s%s (" % ("layer 1, " if layer else "", title), 1)
 
 print("%d wrong" % n_bad)
 sys.exit(1 if n_bad else 0)
