@@ -25,7 +25,8 @@ static int failed(const char *what, const char *where)
 /* ---- sites ----------------------------------------------------------------------------------- */
 
 /* Its names of the values at a site; what is computed by op if one is given. Where several tensors
- * have the name (a product, then the sum with its bias), the last one is the site. */
+ * have the name or the site (a product, then the sum with its bias), the last one is the site. The
+ * rows of suites/locate_names.def that are the same for every architecture. */
 static const struct place {
     const char *llama, *site;
     enum ggml_op op; /* GGML_OP_NONE: any that computes */
@@ -33,7 +34,10 @@ static const struct place {
     {"embd", "embd", GGML_OP_NONE},
     {"inp_embd", "embd", GGML_OP_NONE},
     {"inp_scaled", "embd", GGML_OP_NONE},
+    {"inpL", "embd", GGML_OP_NONE},
     {"attn_norm", "attn_norm", GGML_OP_NONE},
+    {"attn_norm_2", "attn_norm", GGML_OP_NONE},
+    {"Qcur_attn_temp_scaled", "q_rope", GGML_OP_NONE},
     {"Qcur", "q_rope", GGML_OP_ROPE},
     {"Kcur", "k_rope", GGML_OP_ROPE},
     {"Qcur", "q", GGML_OP_NONE},
@@ -46,15 +50,19 @@ static const struct place {
     {"attn_out", "attn_out", GGML_OP_NONE},
     {"attn_post_norm", "attn_post_norm", GGML_OP_NONE},
     {"ffn_inp", "ffn_inp", GGML_OP_NONE},
+    {"sa_out", "ffn_inp", GGML_OP_NONE},
     {"ffn_norm", "ffn_norm", GGML_OP_NONE},
     {"ffn_moe_logits", "ffn_router", GGML_OP_NONE},
     {"ffn_moe_logits_biased", "ffn_router", GGML_OP_NONE},
     {"ffn_gate", "ffn_gate", GGML_OP_NONE},
+    {"ffn_gate_b", "ffn_gate", GGML_OP_NONE},
     {"ffn_up", "ffn_up", GGML_OP_NONE},
+    {"ffn_up_b", "ffn_up", GGML_OP_NONE},
     {"ffn_swiglu", "ffn_act", GGML_OP_NONE},
     {"ffn_gate_par", "ffn_act", GGML_OP_NONE},
     {"ffn_geglu", "ffn_act", GGML_OP_NONE},
     {"ffn_gelu", "ffn_act", GGML_OP_NONE},
+    {"ffn_moe_out", "ffn_out", GGML_OP_NONE},
     {"ffn_out", "ffn_out", GGML_OP_NONE},
     {"ffn_post_norm", "ffn_post_norm", GGML_OP_NONE},
     {"l_out", "l_out", GGML_OP_NONE},
