@@ -255,6 +255,22 @@ static double gelu_product(double a, double b)
 {
     return ref_gelu(a) * b;
 }
+
+/* llama.cpp's on the processor: an entry for each binary16 (ops.md, 1.6). */
+static double gelu_entry(double x)
+{
+    if (!(fabs(x) < 10)) return x <= 0 ? 0 : x;
+    const double at = (double)ref_f16_to_f32(ref_f32_to_f16((float)x));
+    return (double)ref_f16_to_f32(ref_f32_to_f16((float)ref_gelu(at)));
+}
+static double table_product(double a, double b)
+{
+    return gelu_entry(a) * b;
+}
+static double table_own(double a, double b)
+{
+    return (void)a, gelu_entry(b);
+}
 static double relu_product(double a, double b)
 {
     return fmax(a, 0) * b;
@@ -314,6 +330,7 @@ void trial_simple(struct trial *t)
         return;
     }
     if (!b) {
+        if (is_gelu) try_binary(t, table_own, a, a, "GELU from a table in f16");
         if (is_gelu)
             try_binary(t, silu_own, a, a, "SiLU in place of GELU");
         else
@@ -322,6 +339,7 @@ void trial_simple(struct trial *t)
         try_binary(t, first, a, a, "activation missing");
         return;
     }
+    if (is_gelu) try_binary(t, table_product, a, b, "GELU from a table in f16");
     try_binary(t, is_gelu ? gelu_product : silu_product, b, a, "gate and up swapped");
     if (is_gelu)
         try_binary(t, silu_product, a, b, "SiLU in place of GELU");

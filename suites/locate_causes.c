@@ -162,6 +162,8 @@ static const struct cause {
     {"relu-plain", "gpt2", "F16", SITE_ACT, make_act, ACT_RELU, "ReLU in place of GELU"},
     {"no-activation", "llama", "F16", SITE_ACT, make_act, ACT_NONE, "SiLU missing"},
     {"no-activation-plain", "gpt2", "F16", SITE_ACT, make_act, ACT_NONE, "activation missing"},
+    {"gelu-table", "gemma2", "F16", SITE_ACT, make_act, ACT_TABLE, "GELU from a table in f16"},
+    {"gelu-table-plain", "gpt2", "F16", SITE_ACT, make_act, ACT_TABLE, "GELU from a table in f16"},
     {"no-up", "llama", "F16", SITE_ACT, make_act, ACT_NO_UP, "not multiplied by up"},
     {"no-up-gelu", "gemma2", "F16", SITE_ACT, make_act, ACT_NO_UP, "not multiplied by up"},
     {"clipped", "llama", "F16", SITE_K, make_values, VALUES_CLIPPED, "values clipped at +-0.5"},

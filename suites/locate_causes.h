@@ -129,7 +129,7 @@ enum {
     SUM_UNSCALED
 };
 fault_maker make_sum;
-enum { ACT_SWAPPED, ACT_OTHER, ACT_RELU, ACT_NONE, ACT_NO_UP };
+enum { ACT_SWAPPED, ACT_OTHER, ACT_RELU, ACT_NONE, ACT_NO_UP, ACT_TABLE };
 fault_maker make_act;
 enum {
     VALUES_CLIPPED,

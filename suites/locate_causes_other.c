@@ -179,6 +179,11 @@ static double gelu(double x)
     return x / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
 }
 
+static double half(double x)
+{
+    return (double)ref_f16_to_f32(ref_f32_to_f16((float)x));
+}
+
 bool make_act(struct scene *s, int way)
 {
     const bool gated = site_fact_of(&s->m, s->site, s->layer).n_in == 2;
@@ -190,6 +195,7 @@ bool make_act(struct scene *s, int way)
         double f = s->m.gelu == (way != ACT_OTHER) ? gelu(a) : silu(a);
         if (way == ACT_RELU) f = a > 0 ? a : 0;
         if (way == ACT_NONE) f = a;
+        if (way == ACT_TABLE) f = half(gelu(half(a)));
         s->y[i] = (float)(f * (way == ACT_NO_UP ? 1 : b));
     }
     return true;
@@ -209,10 +215,9 @@ bool make_values(struct scene *s, int way)
         if (way == VALUES_ZERO) y = 0;
         if (way == VALUES_SCALED) y *= 0.75;
         if (way == VALUES_NAN && i % 5 == 3) y = NAN;
-        if (way == VALUES_F16) y = (double)ref_f16_to_f32(ref_f32_to_f16((float)y));
+        if (way == VALUES_F16) y = half(y);
         if (way == VALUES_BF16) y = (double)ref_bf16_to_f32(ref_f32_to_bf16((float)y));
-        if (way == VALUES_OTHER_F16)
-            y = (double)ref_f16_to_f32(ref_f32_to_f16((float)(y * y + 0.25)));
+        if (way == VALUES_OTHER_F16) y = half(y * y + 0.25);
         if (way == VALUES_OF_NEXT_TOKEN) y = x[ahead];
         if (way == VALUES_OF_TOKEN_BEFORE) y = x[i < s->cols ? i : i - s->cols];
         if (way == VALUES_OF_FIRST_TOKEN) y = x[i % s->cols];
