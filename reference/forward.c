@@ -20,12 +20,14 @@ static bool widen(struct ref_pass *p, size_t cols)
     if (n <= p->capacity || !p->track) return true;
     free(p->local);
     free(p->dev);
-    free(p->rounded);
+    free(p->entering);
+    free(p->noise);
     p->local = calloc(n, sizeof *p->local);
     p->dev = calloc(n, sizeof *p->dev);
-    p->rounded = calloc(n, sizeof *p->rounded);
+    p->entering = calloc(n, sizeof *p->entering);
+    p->noise = calloc(n, sizeof *p->noise);
     p->capacity = n;
-    if (p->local && p->dev && p->rounded) return true;
+    if (p->local && p->dev && p->entering && p->noise) return true;
     return ref_fail(p->e, "out of memory: bounds of %zu tokens x %zu", p->rows, cols);
 }
 
@@ -168,6 +170,7 @@ bool ref_forward(const struct ref_model *m, const struct ref_forward *f, double 
     ref_blocks_free(&p.blocks);
     free(p.local);
     free(p.dev);
-    free(p.rounded);
+    free(p.entering);
+    free(p.noise);
     return ok;
 }

@@ -117,7 +117,7 @@ static void row_dev(void *ctx, size_t row)
         for (size_t i = 0; i < d && w[c] != 0; i++) local[i] += v[i] * v[i] * fused_var[c];
     }
     for (size_t c = 0; c < n; c++) fused_var[c] = weight_var[c]; /* done with: as they are mixed */
-    ref_pass_round(b->p, b->p->f->v_type, w, 1, n, fused_var);
+    ref_pass_noise(b->p, b->p->f->v_type, w, 1, n, fused_var);
     for (size_t c = 0; c < n; c++) {
         const size_t at = (c * a->n_kv_heads + kv_head) * d;
         for (size_t i = 0; i < d && w[c] != 0; i++)
@@ -176,9 +176,8 @@ static void sequence(struct block *b, uint32_t layer, bool give, size_t n_querie
 /* Points a block at the tokens of one sequence. How wide a head is, and how many share keys and
  * values, shows in the columns. */
 static struct block block_at(const struct ref_pass *p, uint32_t layer, size_t row,
-                             const struct ref_vals *q, const double *q_var,
-                             const struct ref_vals *k, const struct ref_vals *v,
-                             struct ref_vals *out)
+                             const struct ref_vals *q, const struct ref_vals *k,
+                             const struct ref_vals *v, struct ref_vals *out)
 {
     const struct ref_model *m = p->m;
     const size_t n_heads = m->shape.n_heads, head_dim = q->cols / n_heads;
@@ -199,7 +198,7 @@ static struct block block_at(const struct ref_pass *p, uint32_t layer, size_t ro
                             .sinks = m->layers[layer].sinks,
                             .out = out->x + row * out->cols}};
     if (!p->track) return b;
-    b.q_var = q_var + row * q->cols;
+    b.q_var = q->var + row * q->cols;
     b.k_var = k->var + row * k->cols;
     b.v_var = v->var + row * v->cols;
     b.out_var = out->var + row * out->cols;
@@ -242,12 +241,12 @@ bool ref_pass_attend(struct ref_pass *p, uint32_t layer, const struct ref_vals *
     size_t n_queries = block_limit / query_bytes + 1;
     if (give || n_queries > longest) n_queries = longest;
     const size_t place = n_queries * p->m->shape.n_heads * longest;
-    const double *q_var = ref_pass_rounded(p, p->f->k_type, q);
+    const struct ref_vals entering = ref_pass_entering(p, p->f->k_type, q);
     double *places = n_queries > SIZE_MAX / query_bytes ? NULL : malloc(n_queries * query_bytes);
     if (!places)
         return ref_fail(p->e, "out of memory: scores of %zu tokens in layer %u", longest, layer);
     for (size_t i = 0, row = 0; i < p->f->n_seqs; row += p->f->lengths[i++]) {
-        struct block b = block_at(p, layer, row, q, q_var, k, v, out);
+        struct block b = block_at(p, layer, row, &entering, k, v, out);
         b.a.n_cells = p->f->lengths[i];
         block_places(&b, places, place);
         if (b.a.n_cells > 0) sequence(&b, layer, give, n_queries);

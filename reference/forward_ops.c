@@ -41,13 +41,14 @@ void ref_pass_linear(struct ref_pass *p, const struct ref_weight *w, const struc
                      struct ref_vals *out)
 {
     const bool scaled = w->scale != 1;
+    const struct ref_vals x = ref_pass_entering(p, w->type, in);
     ref_product(&(struct ref_product){.type = w->type,
                                       .w = w->data,
                                       .n_out = w->n_out,
                                       .n_in = w->n_in,
                                       .n_cols = p->rows,
-                                      .x = in->x,
-                                      .x_var = ref_pass_rounded(p, w->type, in),
+                                      .x = x.x,
+                                      .x_var = x.var,
                                       .bias = scaled ? NULL : w->bias,
                                       .y = out->x,
                                       .mag = p->track ? p->local : NULL,

@@ -40,8 +40,8 @@ struct ref_pass {
     bool quiet;      /* no sites */
     double *local;   /* (rows, cols of the last result); any of ref_pass_alloc fits */
     double *dev;     /* likewise: a place for the roots that sites hand out */
-    double *rounded; /* likewise: a place for what ref_pass_rounded returns */
-    size_t capacity; /* of the three, in values */
+    double *entering, *noise; /* likewise: places for what ref_pass_entering returns */
+    size_t capacity; /* of the four, in values */
     struct ref_blocks blocks;
 };
 
@@ -76,12 +76,12 @@ void ref_pass_rope(struct ref_pass *p, const struct ref_rope *r, size_t n_heads,
 /* In place (forward_cache.c). */
 void ref_pass_cache(struct ref_pass *p, enum tensor_type type, struct ref_vals *v);
 
-/* The squares of the bounds of `in` as it enters a product with something of a type: in->var, or with
- * the engine's rounding in it, until the next call (forward_rounded.c). */
-const double *ref_pass_rounded(const struct ref_pass *p, enum tensor_type other,
-                               const struct ref_vals *in);
-/* Adds that rounding to the squares of rows of n values. */
-void ref_pass_round(const struct ref_pass *p, enum tensor_type other, const double *x, size_t rows,
+/* `in` as it enters a product with something of a type: itself, or rounded as the engine does it, until
+ * the next call (forward_rounded.c). Only in passes that track. */
+struct ref_vals ref_pass_entering(const struct ref_pass *p, enum tensor_type other,
+                                  const struct ref_vals *in);
+/* Adds what that rounding may cost to the squares of the bounds of rows of n values. */
+void ref_pass_noise(const struct ref_pass *p, enum tensor_type other, const double *x, size_t rows,
                     size_t n, double *var);
 
 /* gate = act(gate) up, or up = act(up) if gate is NULL. */

@@ -23,6 +23,14 @@ void ref_set_threads(int n);
  * its own. */
 void ref_parallel(size_t n, void (*fn)(void *ctx, size_t i), void *ctx);
 
+/* Rows of n values as llama.cpp's CPU backend makes them of activations: to F16, BF16, blocks of Q8_0,
+ * Q8_1 (the same numbers) or Q8_K; to binary32 for any other type, and where blocks do not fill a row
+ * (tensor-types.md, "act"). */
+void ref_round_activations(enum tensor_type t, double *x, size_t rows, size_t n);
+/* For the same rows: the size of a step where x lies at the border of two, so near that it depends on
+ * the engine's own roundings (x / d and 127 / max, of binary32) which is taken; else 0. */
+void ref_round_borders(enum tensor_type t, const double *x, size_t rows, size_t n, double *step);
+
 /* ---- numbers --------------------------------------------------------------------------- */
 
 float ref_f16_to_f32(uint16_t h);  /* exact; subnormals, infinities, NaN honoured */
@@ -248,9 +256,9 @@ struct ref_forward {
      * blocks must divide the heads. */
     enum tensor_type k_type, v_type;
     /* What the engine rounds the inputs of products to: TYPE_F32 (0) not at all, TYPE_F16, TYPE_BF16,
-     * TYPE_ID_END to the `act` type of the weights, or of the cache, in types.def. Values stay exact;
-     * dev has room for these roundings (forward_rounded.c), local only of what stands for several
-     * operations. */
+     * TYPE_ID_END to the `act` type of the weights, or of the cache, in types.def. The pass does so too
+     * (but for attention weights), and dev has room for an engine that rounds differently in each place
+     * (forward_rounded.c), local only of what stands for several operations. Only where `take` is set. */
     enum tensor_type activations;
     /* Tokens per sequence that the engine is configured for, which some models choose RoPE factors
      * by; 0: the model's context_length. */

@@ -195,6 +195,7 @@ static void by_name(struct log_tensor *t, const struct site_model *m)
     size_t rank;
     if (dash && (!dash[1] || dash[1 + strspn(dash + 1, "0123456789")])) return;
     const enum site site = llama_site(m, layer, t->name, len, strcmp(t->op, "ROPE") == 0, &rank);
+    if (site == SITE_Q && strcmp(t->op, "SCALE") == 0) return; /* after RoPE: by 1 / sqrt(d) */
     if (site == SITE_COUNT || (site_table[site].scope == SITE_LAYER) != (dash != NULL)) return;
     if (m && (!site_there(m, site, layer) || (dash && layer >= m->shape.n_layers))) return;
     t->site = site;

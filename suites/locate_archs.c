@@ -106,19 +106,21 @@ static enum status open_stage(struct stage *s, const char *path, const char *arc
 
 /* ---- engines that round what enters their products ------------------------------------------- */
 
-/* How far a pass with rounded inputs is from the exact one, in parts of what the reference allows. */
-static void measure_rounding(struct test *t, const struct recording *allowed,
-                             const struct recording *low)
+/* How far a pass with rounded inputs is from the exact one, in parts of what the reference allows; and
+ * that the reference's own rounding is that of the pass, made site by site. */
+static void measure_rounding(struct test *t, const struct recording *exact,
+                             const struct recording *rounded, const struct recording *low)
 {
-    double squares = 0, n = 0;
-    for (size_t i = 0; i < allowed->n; i++) {
-        const struct record_site *want = &allowed->sites[i];
+    double squares = 0, n = 0, apart = 0;
+    for (size_t i = 0; i < exact->n; i++) {
+        const struct record_site *want = &exact->sites[i];
+        const struct record_site *own = record_find(rounded, want->site, want->layer);
         const struct record_site *got = record_find(low, want->site, want->layer);
-        if (!test_check(t, got != NULL, "no %s", site_table[want->site].name)) return;
+        if (!test_check(t, own && got, "no %s", site_table[want->site].name)) return;
         for (size_t k = 0; k < want->rows * want->cols; k++) {
-            const double off = fabs(got->value[k] - want->value[k]), used = off / want->dev[k];
-            if (!isfinite(want->value[k]) || !(want->dev[k] > 1e-5 * fabs(want->value[k])))
-                continue;
+            const double dev = own->dev[k], used = fabs(got->value[k] - want->value[k]) / dev;
+            if (!isfinite(want->value[k]) || !(dev > 1e-5 * fabs(want->value[k]))) continue;
+            apart = fmax(apart, fabs(got->value[k] - own->value[k]) / dev);
             if (!(used <= t->result.used)) t->result.used = used;
             squares += 36 * used * used; /* six standard deviations are allowed */
             n++;
@@ -127,6 +129,7 @@ static void measure_rounding(struct test *t, const struct recording *allowed,
     t->result.nmse_worst_row = NAN;
     const double rms = sqrt(squares / n);
     test_check(t, t->result.used <= 1, "%.3g of the bound is used", t->result.used);
+    test_check(t, apart <= 1e-6, "the reference rounds otherwise: by %.3g of the bound", apart);
     test_check(t, rms > 0.65 && rms < 1.1, "%.0f values are off by %.3g standard deviations", n,
                rms);
 }
@@ -136,16 +139,19 @@ static void measure_rounding(struct test *t, const struct recording *allowed,
 void locate_rounding_case(struct test *t, const struct test_case *c)
 {
     struct stage s = {.truth = {.fd = -1}, .got = {.fd = -1}};
+    struct recording exact = {.fd = -1};
     struct err e = {0};
     const char *dir = temp_dir(t), *path = dir ? path_in(t, dir, "model") : NULL;
     if (!path) return;
     enum status st = open_stage(&s, path, "llama", type_by_name(c->type), &e);
     const struct precision q8 = {TYPE_ID_END, SUM_F64, TYPE_F32};
-    const struct locate_options lo = {
-        .tokens = s.prompts.tokens, .n_tokens = N_TOKENS, .activations = TYPE_ID_END};
+    struct locate_options lo = {.tokens = s.prompts.tokens, .n_tokens = N_TOKENS};
+    if (st == ST_OK) st = locate_reference(&exact, s.ref, &lo, TYPE_F32, &e);
+    lo.activations = TYPE_ID_END;
     if (st == ST_OK) st = locate_reference(&s.truth, s.ref, &lo, TYPE_F32, &e);
     if (st == ST_OK) st = site_forward(&s.model, lo.tokens, N_TOKENS, &q8, false, &s.got, NULL, &e);
-    if (test_ok(t, st, &e)) measure_rounding(t, &s.truth, &s.got);
+    if (test_ok(t, st, &e)) measure_rounding(t, &exact, &s.truth, &s.got);
+    record_close(&exact);
     record_close(&s.truth);
     record_close(&s.got);
     prompts_free(&s.prompts);

@@ -7,51 +7,16 @@
 
 /* ---- precision ----------------------------------------------------------------------------- */
 
-/* 8-bit blocks as llama.cpp's CPU backend makes them of activations (tensor-types, Q8_0, Q8_K). */
-static void round_q8_0(double *x, size_t n)
+enum tensor_type precision_type(const struct precision *p, enum tensor_type w)
 {
-    float top = 0;
-    for (size_t i = 0; i < n; i++) top = fmaxf(top, fabsf((float)x[i]));
-    const float d = top / 127.0f, inverse = d != 0 ? 1.0f / d : 0;
-    const float stored = ref_f16_to_f32(ref_f32_to_f16(d));
-    for (size_t i = 0; i < n; i++) x[i] = (double)(roundf((float)x[i] * inverse) * stored);
-}
-
-static void round_q8_k(double *x, size_t n)
-{
-    float top = 0;
-    for (size_t i = 0; i < n; i++)
-        if (fabsf((float)x[i]) > fabsf(top)) top = (float)x[i];
-    if (top == 0) return;
-    const float scale = -127.0f / top, d = 1.0f / scale;
-    for (size_t i = 0; i < n; i++) x[i] = (double)(fminf(127.0f, rintf(scale * (float)x[i])) * d);
-}
-
-static void round_plain(enum tensor_type t, double *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float v = (float)x[i];
-        if (t == TYPE_F16)
-            x[i] = (double)ref_f16_to_f32(ref_f32_to_f16(v));
-        else if (t == TYPE_BF16)
-            x[i] = (double)ref_bf16_to_f32(ref_f32_to_bf16(v));
-        else
-            x[i] = (double)v;
-    }
+    return p->activations == TYPE_ID_END ? type_by_id(w)->act : p->activations;
 }
 
 void precision_round(const struct precision *p, enum tensor_type w, double *x, size_t rows,
                      size_t n)
 {
-    enum tensor_type act = p->activations == TYPE_ID_END ? type_by_id(w)->act : p->activations;
-    if (act == TYPE_F64) return;
-    const struct type_spec *t = type_by_id(act);
-    if (t->block_elems == 1 || n % t->block_elems != 0) {
-        round_plain(act, x, rows * n);
-        return;
-    }
-    for (size_t i = 0; i < rows * n; i += t->block_elems)
-        (act == TYPE_Q8_K ? round_q8_k : round_q8_0)(x + i, t->block_elems);
+    const enum tensor_type act = precision_type(p, w);
+    if (act != TYPE_F64) ref_round_activations(act, x, rows, n);
 }
 
 static float half(float x)
@@ -80,7 +45,30 @@ struct linear_work {
     size_t rows;
     enum site_accumulate sum;
     double *y, *mag;
+    const double *step; /* (rows, n_in) or NULL; border as in struct site_job */
+    double *border;
+    enum tensor_type act;
 };
+
+/* What else an engine's rounding of x may add to the product with one row of weights: x that lies at the
+ * border of two steps; and in Q8_1 the sum of a block, which is stored as binary16 and multiplied by the
+ * offset of the weights (no larger than twice the largest of them). */
+static double border_of(const struct linear_work *k, const float *row, const double *x,
+                        const double *step)
+{
+    const size_t n = k->w->n_in, size = type_by_id(k->act)->block_elems;
+    double sum = 0;
+    for (size_t c = 0; c < n; c++) sum += fabs((double)row[c]) * step[c];
+    for (size_t at = 0; k->act == TYPE_Q8_1 && at + size <= n; at += size) {
+        double top = 0, block = 0;
+        for (size_t c = at; c < at + size; c++) {
+            top = fmax(top, fabs((double)row[c]));
+            block += x[c];
+        }
+        sum += 2 * top * fabs(block) * 0x1p-11;
+    }
+    return fabs(k->w->scale) * sum;
+}
 
 static void linear_row(void *ctx, size_t i)
 {
@@ -99,6 +87,7 @@ static void linear_row(void *ctx, size_t i)
         for (size_t c = 0; k->mag && c < w->n_in; c++)
             mag += fabs(w->scale * (double)row[c] * x[c]);
         if (k->mag) k->mag[r * w->n_out + i] = mag;
+        if (k->step) k->border[r * w->n_out + i] = border_of(k, row, x, k->step + r * w->n_in);
     }
     free(row);
 }
@@ -107,13 +96,16 @@ static bool compute_linear(const struct site_job *j, double *out, double *mag)
 {
     struct site_weight w;
     if (!site_weight(j->m, j->site, j->layer, &w)) return false;
-    double *x = alloc_array(j->rows * w.n_in, sizeof *x);
+    const enum tensor_type act = precision_type(&j->precision, w.type);
+    double *x = alloc_array(2 * j->rows * w.n_in, sizeof *x), *step = x + j->rows * w.n_in;
     if (!x) return false;
     memcpy(x, j->in[0], j->rows * w.n_in * sizeof *x);
+    const bool borders = j->border && act != TYPE_F64;
+    if (borders) ref_round_borders(act, x, j->rows, w.n_in, step);
     precision_round(&j->precision, w.type, x, j->rows, w.n_in);
     enum site_accumulate sum = j->precision.sum;
     if (sum == SUM_OWN) sum = w.type == TYPE_F16 ? SUM_F16 : SUM_F64;
-    struct linear_work k = {&w, x, j->rows, sum, out, mag};
+    struct linear_work k = {&w, x, j->rows, sum, out, mag, borders ? step : NULL, j->border, act};
     ref_parallel(w.n_out, linear_row, &k);
     free(x);
     return true;

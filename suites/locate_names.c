@@ -12,6 +12,8 @@ enum when {
     NO_POST,
     UNCAPPED,
     SPLIT,
+    BIASED,
+    UNBIASED,
     GATELESS,
     EXPERTS,
     ALONE
@@ -30,7 +32,7 @@ static const struct row {
 static bool layer_has(const struct site_model *m, const char *tensor, uint32_t layer)
 {
     char name[64];
-    snprintf(name, sizeof name, "blk.%u.%s.weight", layer, tensor);
+    snprintf(name, sizeof name, "blk.%u.%s", layer, tensor);
     return gguf_find_tensor(m->g, name) != NULL;
 }
 
@@ -40,9 +42,9 @@ static bool holds(const struct site_model *m, uint32_t layer, enum when when)
     case ANY:
         return true;
     case ONE_NORM:
-        return !m || !layer_has(m, "attn_norm_2", layer);
+        return !m || !layer_has(m, "attn_norm_2.weight", layer);
     case TWO_NORMS:
-        return m && layer_has(m, "attn_norm_2", layer);
+        return m && layer_has(m, "attn_norm_2.weight", layer);
     case POST_NORM:
         return !m || site_there(m, SITE_ATTN_POST, layer);
     case NO_POST:
@@ -50,7 +52,11 @@ static bool holds(const struct site_model *m, uint32_t layer, enum when when)
     case UNCAPPED:
         return !m || m->hyper.attn_cap == 0;
     case SPLIT:
-        return !m || !site_there(m, SITE_GATE, layer) || layer_has(m, "ffn_gate", layer);
+        return !m || !site_there(m, SITE_GATE, layer) || layer_has(m, "ffn_gate.weight", layer);
+    case BIASED:
+        return m && layer_has(m, "ffn_gate_inp.bias", layer);
+    case UNBIASED:
+        return !m || !layer_has(m, "ffn_gate_inp.bias", layer);
     case GATELESS:
         return !m || !site_there(m, SITE_GATE, layer);
     case EXPERTS:

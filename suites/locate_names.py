@@ -40,7 +40,7 @@ ARCHS = {
     "phi3": ({}, ["ffn_gate", "ffn_up"], {}),
     "gpt2": (dict(BIASED, embd="inpL"), [], {"embd": "inp_embd", "ffn_up": "ffn_up"}),
     "gptneox": (BIASED, ["ffn_inp", "ffn_out"], {"ffn_up": "ffn_up", "l_out": "ffn_out"}),
-    "gpt-oss": (dict(EXPERTS, ffn_norm="attn_post_norm", ffn_router="ffn_moe_logits_biased"), [],
+    "gpt-oss": (dict(EXPERTS, ffn_norm="attn_post_norm", ffn_router="ffn_moe_probs"), [],
                 {"ffn_router": "ffn_moe_logits"}),
     "falcon": ({"ffn_act": "ffn_gelu"}, ["ffn_inp"], {}),
     "stablelm": ({}, [], {}),

@@ -94,6 +94,8 @@ extern const struct precision precision_exact;
 /* x (rows, n) rounded to what a product with weights of type w gets. */
 void precision_round(const struct precision *p, enum tensor_type w, double *x, size_t rows,
                      size_t n);
+/* That type; TYPE_F64: x as it is. */
+enum tensor_type precision_type(const struct precision *p, enum tensor_type w);
 
 /* n values as a cache of a type gives them back; false: they do not fill its blocks. */
 bool site_cached(enum tensor_type t, double *x, size_t n);
@@ -107,6 +109,9 @@ struct site_job {
     const double *in[SITE_INPUTS]; /* (rows, cols of that site); K, V and scores: all tokens */
     struct precision precision;
     bool show_hidden; /* SCORES of tokens to come too */
+    /* (rows, cols of the site), zeros, or NULL: what an engine's own rounding of the inputs of a product
+     * may add to the error of the sum. */
+    double *border;
 };
 /* out (rows, cols of the site); mag likewise or NULL: the sum of the absolute terms of products and
  * sums, |out| of norms, softmax and activations, which roundings move by a part of themselves, else

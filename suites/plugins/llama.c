@@ -54,6 +54,7 @@ static const struct place {
     {"ffn_norm", "ffn_norm", GGML_OP_NONE},
     {"ffn_moe_logits", "ffn_router", GGML_OP_NONE},
     {"ffn_moe_logits_biased", "ffn_router", GGML_OP_NONE},
+    {"ffn_moe_probs", "ffn_router", GGML_OP_ADD}, /* gpt-oss: the same tensor, named once more */
     {"ffn_gate", "ffn_gate", GGML_OP_NONE},
     {"ffn_gate_b", "ffn_gate", GGML_OP_NONE},
     {"ffn_up", "ffn_up", GGML_OP_NONE},
@@ -77,7 +78,14 @@ static bool computes(const struct ggml_tensor *t)
            t->op != GGML_OP_TRANSPOSE && t->op != GGML_OP_NONE;
 }
 
-/* "Qcur-3" computed by a product: the place of q, layer 3. NULL: no site. */
+/* "embd", and what begins with "result_", are of the model; all others are of a layer. */
+static bool is_layered(const char *site)
+{
+    return strcmp(site, "embd") != 0 && strncmp(site, "result_", 7) != 0;
+}
+
+/* "Qcur-3" computed by a product: the place of q, layer 3. NULL: no site. Some tensors of layers are
+ * named without one: which they are of cannot be told. */
 static const struct place *place_of(const struct ggml_tensor *t, uint32_t *layer)
 {
     const char *dash = strrchr(t->name, '-');
@@ -87,6 +95,8 @@ static const struct place *place_of(const struct ggml_tensor *t, uint32_t *layer
     for (size_t i = 0; i < N_PLACES; i++) {
         const struct place *p = &places[i];
         if (strlen(p->llama) != n || memcmp(p->llama, t->name, n) != 0) continue;
+        if (is_layered(p->site) != (dash != NULL)) continue;
+        if (strcmp(p->site, "q") == 0 && t->op == GGML_OP_SCALE) continue; /* after RoPE */
         if (p->op == GGML_OP_NONE || p->op == t->op) return p;
     }
     return NULL;
@@ -97,11 +107,23 @@ static const struct place *place_of(const struct ggml_tensor *t, uint32_t *layer
 struct pass {
     const struct assay_probe *probe;
     uint64_t n; /* tokens */
-    bool acts;  /* the second run: shows and replaces; the first one only counts */
+    int64_t n_ff;
+    bool acts; /* the second run: shows and replaces; the first one only counts */
     uint32_t node;
     uint32_t last[N_PLACES][MAX_LAYERS]; /* 1 + the node that a place is at; 0: nowhere */
+    bool second[MAX_LAYERS]; /* attn_norm_2 is there: the site, whatever the order of the nodes */
     const char *trouble;
 };
+
+/* Where there are attn_norm and attn_norm_2, the site is the second. Gate and up in one product (phi3)
+ * are two sites. */
+static bool is_other(struct pass *p, const struct place *place, uint32_t layer,
+                     const struct ggml_tensor *t)
+{
+    if (strcmp(place->llama, "attn_norm_2") == 0) p->second[layer] = true;
+    return (strcmp(place->llama, "attn_norm") == 0 && p->second[layer]) ||
+           (strcmp(place->llama, "ffn_up") == 0 && p->n_ff > 0 && t->ne[0] == 2 * p->n_ff);
+}
 
 static uint32_t *last_of(struct pass *p, const struct place *place, uint32_t layer)
 {
@@ -157,7 +179,7 @@ static bool each_node(struct ggml_tensor *t, bool ask, void *ctx)
     uint32_t layer;
     const struct place *place = place_of(t, &layer);
     if (ask) p->node++;
-    if (!place) return !ask;
+    if (!place || is_other(p, place, layer, t)) return !ask;
     uint32_t *at = last_of(p, place, layer);
     if (!p->acts) {
         if (ask) *at = p->node;
@@ -217,6 +239,16 @@ static struct llama_context *context_for(struct llama_model *m, uint64_t n, stru
     return llama_init_from_model(m, c);
 }
 
+/* The width of the feed-forward blocks; 0: it differs from layer to layer. */
+static int64_t width_of(const struct llama_model *m)
+{
+    char arch[64], key[96], value[32] = "0";
+    if (llama_model_meta_val_str(m, "general.architecture", arch, sizeof arch) < 0) return 0;
+    snprintf(key, sizeof key, "%s.feed_forward_length", arch);
+    llama_model_meta_val_str(m, key, value, sizeof value);
+    return strtoll(value, NULL, 10);
+}
+
 /* ---- the interface --------------------------------------------------------------------------- */
 
 static int llama_eval(void *ctx, const char *path, const int32_t *tokens, uint64_t n,
@@ -235,6 +267,7 @@ static int llama_eval(void *ctx, const char *path, const int32_t *tokens, uint64
         model = llama_model_load_from_file(path, m);
     }
     int code = ASSAY_OK;
+    if (model) p->n_ff = width_of(model);
     struct llama_context *c = model ? context_for(model, n, p) : NULL;
     if (!model)
         code = failed("it cannot load the model", path);
