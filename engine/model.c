@@ -92,19 +92,25 @@ enum status model_key_bool_or(struct engine_model *m, const char *key, bool abse
 
 /* ---- sizes ------------------------------------------------------------------------------ */
 
+/* What a head has of the stream, unless the key says something else. */
+static enum status load_head_size(struct engine_model *m, const char *key, uint32_t *out,
+                                  struct err *e)
+{
+    const struct hyper *h = &m->h;
+    if (!model_has_key(m, key) && h->n_embd % h->n_heads != 0)
+        return fail(e, ST_FORMAT,
+                    "%s.embedding_length %u is no multiple of %s.attention.head_count "
+                    "%u, and there is no %s.%s",
+                    m->arch->name, h->n_embd, m->arch->name, h->n_heads, m->arch->name, key);
+    TRY(model_key_u32_or(m, key, h->n_embd / h->n_heads, out, e));
+    return *out > 0 ? ST_OK : fail(e, ST_FORMAT, "%s.%s is 0", m->arch->name, key);
+}
+
 static enum status load_head_dim(struct engine_model *m, struct err *e)
 {
     struct hyper *h = &m->h;
-    if (!model_has_key(m, "attention.key_length") && h->n_embd % h->n_heads != 0)
-        return fail(e, ST_FORMAT,
-                    "%s.embedding_length %u is no multiple of %s.attention.head_count "
-                    "%u, and there is no %s.attention.key_length",
-                    m->arch->name, h->n_embd, m->arch->name, h->n_heads, m->arch->name);
-    TRY(model_key_u32_or(m, "attention.key_length", h->n_embd / h->n_heads, &h->head_dim, e));
-    TRY(model_key_u32_or(m, "attention.value_length", h->head_dim, &h->value_dim, e));
-    if (h->head_dim == 0) return fail(e, ST_FORMAT, "%s.attention.key_length is 0", m->arch->name);
-    if (h->value_dim == 0)
-        return fail(e, ST_FORMAT, "%s.attention.value_length is 0", m->arch->name);
+    TRY(load_head_size(m, "attention.key_length", &h->head_dim, e));
+    TRY(load_head_size(m, "attention.value_length", &h->value_dim, e));
     const uint64_t limit = INT32_MAX / 4; /* q, k and v side by side are still counted in 32 bits */
     if ((uint64_t)h->n_heads * h->head_dim > limit || (uint64_t)h->n_heads * h->value_dim > limit)
         return fail(e, ST_FORMAT, "%u heads of %u dimensions: too large", h->n_heads, h->head_dim);
@@ -119,7 +125,10 @@ static enum status load_norm_traits(struct engine_model *m, enum norm_kind norm,
     TRY(model_key_f64(
         m, norm == NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
         &eps, e));
+    if (!(eps >= 0.0))
+        return fail(e, ST_FORMAT, "%s: the epsilon of the norms is %g", m->arch->name, eps);
     h->norm = norm;
+    h->norm_bias = norm == NORM_RMS ? BIAS_NONE : BIAS_REQUIRED;
     h->norm_eps = (float)eps;
     h->attn_scale = (float)(1.0 / sqrt((double)h->head_dim));
     h->embd_scale = h->residual_scale = h->logit_scale = 1.0f;
@@ -143,32 +152,42 @@ static enum status load_vocab_size(struct engine_model *m, struct err *e)
     return ST_OK;
 }
 
+/* Experts and how many of them are used: both, or neither. */
+static enum status check_experts(struct engine_model *m, struct err *e)
+{
+    uint32_t n, used;
+    TRY(model_key_u32_or(m, "expert_count", 0, &n, e));
+    TRY(model_key_u32_or(m, "expert_used_count", 0, &used, e));
+    if (used <= n && (used == 0) == (n == 0)) return ST_OK;
+    return fail(e, ST_FORMAT, "%s.expert_used_count is %u of %u experts", m->arch->name, used, n);
+}
+
 enum status model_load_sizes(struct engine_model *m, enum norm_kind norm, struct err *e)
 {
     struct hyper *h = &m->h;
     TRY(model_key_u32(m, "context_length", &h->n_ctx, e));
     TRY(model_key_u32(m, "embedding_length", &h->n_embd, e));
     TRY(model_key_u32(m, "block_count", &h->n_layers, e));
-    TRY(model_key_u32(m, "feed_forward_length", &h->n_ff, e));
+    TRY(model_key_u32_or(m, "feed_forward_length", 0, &h->n_ff, e));
     TRY(model_key_u32(m, "attention.head_count", &h->n_heads, e));
     TRY(model_key_u32_or(m, "attention.head_count_kv", h->n_heads, &h->n_kv_heads, e));
     TRY(load_vocab_size(m, e));
     const struct {
         const char *key;
-        uint32_t value, max;
+        uint32_t value, min, max;
     } sizes[] = {
-        {"context_length", h->n_ctx, INT32_MAX},
-        {"embedding_length", h->n_embd, INT32_MAX},
-        {"block_count", h->n_layers, MAX_LAYERS},
-        {"feed_forward_length", h->n_ff, INT32_MAX},
-        {"attention.head_count", h->n_heads, INT32_MAX},
-        {"attention.head_count_kv", h->n_kv_heads, INT32_MAX},
-        {"vocab_size", h->n_vocab, INT32_MAX},
+        {"context_length", h->n_ctx, 1, INT32_MAX},
+        {"embedding_length", h->n_embd, 1, INT32_MAX},
+        {"block_count", h->n_layers, 1, MAX_LAYERS},
+        {"feed_forward_length", h->n_ff, 0, INT32_MAX},
+        {"attention.head_count", h->n_heads, 1, INT32_MAX},
+        {"attention.head_count_kv", h->n_kv_heads, 1, INT32_MAX},
+        {"vocab_size", h->n_vocab, 1, INT32_MAX},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (sizes[i].value == 0 || sizes[i].value > sizes[i].max)
-            return fail(e, ST_FORMAT, "%s.%s is %u, not in [1, %u]", m->arch->name, sizes[i].key,
-                        sizes[i].value, sizes[i].max);
+        if (sizes[i].value < sizes[i].min || sizes[i].value > sizes[i].max)
+            return fail(e, ST_FORMAT, "%s.%s is %u, not in [%u, %u]", m->arch->name, sizes[i].key,
+                        sizes[i].value, sizes[i].min, sizes[i].max);
     if (h->n_heads % h->n_kv_heads != 0)
         return fail(e, ST_FORMAT,
                     "%s.attention.head_count %u is no multiple of "
@@ -176,6 +195,7 @@ enum status model_load_sizes(struct engine_model *m, enum norm_kind norm, struct
                     m->arch->name, h->n_heads, h->n_kv_heads);
     TRY(load_head_dim(m, e));
     TRY(load_norm_traits(m, norm, e));
+    TRY(check_experts(m, e));
     m->layers = arena_alloc(&m->arena, h->n_layers, sizeof *m->layers);
     return m->layers ? ST_OK : fail(e, ST_NOMEM, "out of memory for %u layers", h->n_layers);
 }

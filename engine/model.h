@@ -46,6 +46,7 @@ struct norm {
 };
 
 enum norm_kind { NORM_RMS, NORM_LAYER };
+enum bias_rule { BIAS_MAYBE, BIAS_REQUIRED, BIAS_NONE };
 enum activation { ACT_SILU, ACT_GELU, ACT_SWIGLU_OAI }; /* the last only with a gate */
 
 /* down(act(gate x) * (up x)), or down(act(up x)) without a gate. */
@@ -100,6 +101,7 @@ struct router {
 struct hyper {
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, value_dim, n_ff, n_vocab, n_ctx;
     enum norm_kind norm;
+    enum bias_rule norm_bias; /* of norms of n_embd values */
     float norm_eps;
     float attn_scale, attn_cap; /* cap 0: none */
     uint32_t window;            /* tokens that windowed layers see, itself included; 0: none do */
@@ -156,7 +158,7 @@ enum status model_key_bool_or(struct engine_model *m, const char *key, bool abse
                               struct err *e);
 
 /* Sizes that all architectures have, eps and the scale of scores (1/sqrt(head_dim)): fills h but
- * for RoPE and for what only some have, which stays "none". */
+ * for RoPE and for what only some have, which stays "none". n_ff is 0 if the key is not there. */
 enum status model_load_sizes(struct engine_model *m, enum norm_kind norm, struct err *e);
 
 /* ---- RoPE (model_rope.c) */
@@ -164,7 +166,7 @@ enum status model_load_sizes(struct engine_model *m, enum norm_kind norm, struct
 enum rope_tables {
     ROPE_TABLES_NONE,
     ROPE_TABLES_LLAMA, /* rope_freqs; long and short ones if the type of scaling is longrope */
-    ROPE_TABLES_PHI3,  /* long and short ones, if there */
+    ROPE_TABLES_PHI3,  /* long and short ones, if one is there or the type is longrope */
 };
 /* Everything about RoPE but the pairing's choice: rope, and rope_windowed, which is the same. */
 enum status model_load_rope(struct engine_model *m, enum rope_pairing pairing,
@@ -173,6 +175,8 @@ enum status model_load_rope(struct engine_model *m, enum rope_pairing pairing,
 enum status model_rope_whole(struct engine_model *m, struct err *e);
 /* Windowed layers rotate by this base, neither scaled nor by YaRN. */
 enum status model_plain_windowed_rope(struct engine_model *m, double freq_base, struct err *e);
+/* The RoPE base of windowed layers, if the file has one. */
+enum status model_windowed_base(struct engine_model *m, struct err *e);
 /* Key sliding_window, or absent; then which layers are windowed: those that key
  * sliding_window_pattern names (a period, or a value per layer), else all but the last of every
  * `period` layers. None if the window is 0. */
@@ -182,7 +186,6 @@ enum status model_load_windows(struct engine_model *m, uint32_t absent, uint32_t
 /* ---- tensors (weights.c) */
 
 enum { NO_LAYER = -1 };
-enum bias_rule { BIAS_MAYBE, BIAS_REQUIRED, BIAS_NONE };
 
 /* "blk.LAYER.ROLE.weight", or "ROLE.weight" without a layer. */
 struct tensor_want {
@@ -216,6 +219,8 @@ enum status model_load_norm(struct engine_model *m, const struct tensor_want *w,
 enum status model_load_qkv(struct engine_model *m, int layer, enum bias_rule bias, struct err *e);
 /* token_embd, output_norm, and output, which is token_embd if absent. */
 enum status model_load_ends(struct engine_model *m, struct err *e);
+/* The same, of a model that needs an output of its own. */
+enum status model_load_ends_apart(struct engine_model *m, struct err *e);
 
 /* ---- parts of layers (arch/parts.c); layer: which one */
 
@@ -225,9 +230,9 @@ enum status load_norm(struct engine_model *m, int layer, const char *role, struc
 enum status load_pre_norms(struct engine_model *m, int layer, struct err *e);
 enum status load_post_norms(struct engine_model *m, int layer, struct err *e);
 /* Norms of queries and keys: of every head by the same weights; by a row of weights per head, if
- * there; of whole rows. */
+ * there or required; of whole rows. */
 enum status load_qk_norms(struct engine_model *m, int layer, struct err *e);
-enum status load_qk_norms_by_head(struct engine_model *m, int layer, struct err *e);
+enum status load_qk_norms_by_head(struct engine_model *m, int layer, bool required, struct err *e);
 enum status load_qk_norms_of_rows(struct engine_model *m, int layer, struct err *e);
 /* Projections q, k, v, and attn_output. */
 enum status load_attention(struct engine_model *m, int layer, enum bias_rule qkv,
@@ -239,6 +244,8 @@ enum status load_ffn_plain(struct engine_model *m, int layer, enum bias_rule bia
 /* Number of experts and of groups from the keys, into h.router. */
 enum status load_router(struct engine_model *m, enum route_gating gating, bool normalise,
                         struct err *e);
+/* h.n_ff_expert from its key, or else n_ff, shared by the experts in use. */
+enum status load_expert_length(struct engine_model *m, struct err *e);
 /* Router and experts of h.n_ff_expert. fused: ffn_gate_up_exps may stand for two. */
 enum status load_experts(struct engine_model *m, int layer, enum activation act,
                          enum bias_rule bias, bool fused, struct err *e);

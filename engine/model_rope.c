@@ -53,7 +53,9 @@ static enum status load_factors(struct engine_model *m, enum rope_tables tables,
     if (tables == ROPE_TABLES_LLAMA) TRY(model_load_tensor(m, &w, &m->rope_freqs, e));
     if (tables == ROPE_TABLES_NONE || (tables == ROPE_TABLES_LLAMA && type != SCALING_LONGROPE))
         return ST_OK;
-    w.optional = tables == ROPE_TABLES_PHI3;
+    w.optional = tables == ROPE_TABLES_PHI3 && type != SCALING_LONGROPE &&
+                 !model_has_tensor(m, NO_LAYER, "rope_factors_long") &&
+                 !model_has_tensor(m, NO_LAYER, "rope_factors_short");
     w.role = "rope_factors_long";
     TRY(model_load_tensor(m, &w, &m->rope_long, e));
     w.role = "rope_factors_short";
@@ -69,6 +71,8 @@ static enum status load_scaling(struct engine_model *m, enum rope_scaling type, 
     if (r->n_ctx_orig == 0)
         return fail(e, ST_FORMAT, "%s.rope.scaling.original_context_length is 0", m->arch->name);
     if (type != SCALING_YARN) return ST_OK;
+    if (r->freq_base == 1.0)
+        return fail(e, ST_FORMAT, "%s.rope.freq_base is 1, with YaRN", m->arch->name);
     r->ext_factor = 1.0;
     r->beta_fast = 32.0;
     r->beta_slow = 1.0;
@@ -116,6 +120,14 @@ enum status model_plain_windowed_rope(struct engine_model *m, double freq_base, 
     return ST_OK;
 }
 
+enum status model_windowed_base(struct engine_model *m, struct err *e)
+{
+    double *base = &m->h.rope_windowed.freq_base;
+    TRY(model_key_f64_or(m, "rope.freq_base_swa", m->h.rope.freq_base, base, e));
+    if (*base > 0.0) return ST_OK;
+    return fail(e, ST_FORMAT, "%s.rope.freq_base_swa is %g", m->arch->name, *base);
+}
+
 /* ---- windows ------------------------------------------------------------------------------ */
 
 /* A value per layer: true, or not 0, is windowed. */
@@ -146,7 +158,7 @@ enum status model_load_windows(struct engine_model *m, uint32_t absent, uint32_t
     if (m->h.window == 0) return ST_OK;
     if (kv && kv->type == GGUF_ARRAY) return load_pattern(m, kv, name, e);
     TRY(model_key_u32_or(m, "attention.sliding_window_pattern", period, &period, e));
-    for (uint32_t i = 0; i < m->h.n_layers; i++)
-        m->layers[i].windowed = period > 0 && i % period < period - 1;
+    if (period == 0) return fail(e, ST_FORMAT, "key %s is 0", name);
+    for (uint32_t i = 0; i < m->h.n_layers; i++) m->layers[i].windowed = i % period < period - 1;
     return ST_OK;
 }

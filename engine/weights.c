@@ -305,6 +305,18 @@ enum status model_load_ends(struct engine_model *m, struct err *e)
     w.role = "output";
     w.optional = true;
     TRY(model_load_linear(m, &w, &m->output, e));
-    if (!m->output.w) m->output.w = m->token_embd;
+    if (!m->output.w) {
+        struct model_tensor bias;
+        m->output.w = m->token_embd;
+        TRY(find_bias(m, &w, &bias, e));
+        if (bias.data) TRY(push(m, &bias, &m->output.bias, e));
+    }
     return load_norm(m, NO_LAYER, "output_norm", &m->output_norm, e);
+}
+
+enum status model_load_ends_apart(struct engine_model *m, struct err *e)
+{
+    if (!model_has_tensor(m, NO_LAYER, "output"))
+        return fail(e, ST_FORMAT, "tensor output.weight is missing");
+    return model_load_ends(m, e);
 }

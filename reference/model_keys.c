@@ -66,5 +66,7 @@ uint32_t ref_load_count(struct ref_loader *l, const char *key)
 
 uint32_t ref_load_count_or_none(struct ref_loader *l, const char *key)
 {
-    return ref_load_number_or(l, key, 0) == 0 ? 0 : ref_load_count(l, key);
+    double value;
+    if (!ref_load_has(l, key, &value) && !key_find_array(l, key, &value)) return 0;
+    return value == 0 ? 0 : ref_load_count(l, key);
 }

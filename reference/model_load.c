@@ -21,13 +21,15 @@ void ref_load_shape(struct ref_loader *l)
         ref_load_fail(l, "%u heads cannot share %u key-value heads", s->n_heads, s->n_kv_heads);
     const uint32_t even_share = s->n_embd / s->n_heads > 0 ? s->n_embd / s->n_heads : 1;
     s->head_dim = ref_load_count_or(l, "attention.key_length", even_share);
-    s->value_dim = ref_load_count_or(l, "attention.value_length", s->head_dim);
+    s->value_dim = ref_load_count_or(l, "attention.value_length", even_share);
     l->m->kq_scale = 1 / sqrt(s->head_dim);
     l->m->norm_eps =
         ref_load_number(l, l->m->arch->norm == REF_NORM_RMS ? "attention.layer_norm_rms_epsilon"
                                                             : "attention.layer_norm_epsilon");
     if (!(l->m->norm_eps >= 0))
         ref_load_fail(l, "%s: the epsilon of the norms is %g", l->m->arch->name, l->m->norm_eps);
+    ref_load_has_experts(l); /* of any architecture the two counts must agree */
+    s->n_experts = s->n_experts_used = 0;
     if (s->n_layers > MAX_LAYERS)
         ref_load_fail(l, "key %s.block_count is %u, more than %d", l->m->arch->name, s->n_layers,
                       MAX_LAYERS);

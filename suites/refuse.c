@@ -2,6 +2,7 @@
  * another computation than the one that the engine would do. */
 #include "engine.h"
 #include "gguf_util.h"
+#include "source.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,10 +17,13 @@ static const struct flaw {
     uint32_t value;
     const char *says; /* in the refusal; NULL = must open */
     const char *base; /* file; NULL = llama-plain */
+    bool taken;       /* the reference opens it: it looks at what it knows only */
 } flaws[] = {
     {"nothing", .says = NULL},
-    {"tensor-without-a-place", .add_tensor = "blk.0.mystery.weight", .n = 64, .says = "mystery"},
-    {"tensor-of-no-layer", .add_tensor = "blk.99.attn_norm.weight", .n = 64, .says = "blk.99"},
+    {"tensor-without-a-place", .add_tensor = "blk.0.mystery.weight", .n = 64, .says = "mystery",
+     .taken = true},
+    {"tensor-of-no-layer", .add_tensor = "blk.99.attn_norm.weight", .n = 64, .says = "blk.99",
+     .taken = true},
     {"tensor-missing", .drop_tensor = "blk.0.ffn_up.weight", .says = "blk.0.ffn_up.weight"},
     {"norm-missing", .drop_tensor = "output_norm.weight", .says = "output_norm.weight"},
     {"norm-too-short", .drop_tensor = "output_norm.weight", .add_tensor = "output_norm.weight",
@@ -28,7 +32,7 @@ static const struct flaw {
      .n = 64, .says = "blk.1.attn_q.weight"},
     {"layers-missing", .drop_key = "llama.block_count", .says = "block_count"},
     {"one-layer-less", .drop_key = "llama.block_count", .add_key = "llama.block_count", .value = 1,
-     .says = "blk.1"},
+     .says = "blk.1", .taken = true},
     {"no-layers", .drop_key = "llama.block_count", .add_key = "llama.block_count",
      .says = "block_count"},
     {"no-heads", .drop_key = "llama.attention.head_count", .add_key = "llama.attention.head_count",
@@ -73,6 +77,39 @@ static const struct flaw {
     {"latents-of-another-size", .drop_key = "deepseek2.attention.kv_lora_rank",
      .add_key = "deepseek2.attention.kv_lora_rank", .value = 23, .says = "key_length",
      .base = "deepseek2-mla-v3"},
+    {"window-of-gpt-oss", .drop_key = "gpt-oss.attention.sliding_window", .says = "sliding_window",
+     .base = "gpt-oss-plain"},
+    {"output-of-gpt-oss", .drop_tensor = "output.weight", .says = "output.weight",
+     .base = "gpt-oss-plain"},
+    {"output-bias-of-phi2", .drop_tensor = "output.bias", .says = "output.bias",
+     .base = "phi2-plain"},
+    {"norm-bias-of-gpt2", .drop_tensor = "blk.1.ffn_norm.bias", .says = "blk.1.ffn_norm.bias",
+     .base = "gpt2-plain"},
+    {"norm-bias-of-falcon", .drop_tensor = "output_norm.bias", .says = "output_norm.bias",
+     .base = "falcon-7b"},
+    {"norm-bias-of-stablelm", .drop_tensor = "blk.0.attn_norm.bias", .says = "blk.0.attn_norm.bias",
+     .base = "stablelm-3b"},
+    {"norms-of-heads", .drop_tensor = "blk.63.attn_k_norm.weight",
+     .says = "blk.63.attn_k_norm.weight", .base = "command-r-64-layers"},
+    {"period-of-none", .add_key = "gemma2.attention.sliding_window_pattern", .value = 0,
+     .says = "sliding_window_pattern", .base = "gemma2-plain"},
+    {"length-missing", .drop_key = "llama.feed_forward_length", .says = "feed_forward_length"},
+    {"length-of-experts", .drop_key = "gpt-oss.expert_feed_forward_length",
+     .says = "expert_feed_forward_length", .base = "gpt-oss-plain"},
+    {"values-without-a-length", .drop_key = "llama.attention.value_length", .says = "value_length",
+     .base = "llama-head-dim-32"},
+    {"experts-used-of-none", .add_key = "llama.expert_used_count", .value = 2,
+     .says = "expert_used_count"},
+    {"experts-unused", .drop_key = "llama.expert_used_count", .says = "expert_used_count",
+     .base = "llama-mixtral"},
+    {"tables-without-longrope", .drop_key = "llama.rope.scaling.type", .says = "rope_factors",
+     .base = "llama-longrope"},
+    {"one-table-of-phi3", .drop_tensor = "rope_factors_short.weight", .says = "rope_factors_short",
+     .base = "phi3-long"},
+    {"rope-freqs-of-phi3", .add_tensor = "rope_freqs.weight", .n = 8, .says = "rope_freqs",
+     .base = "phi3-short"},
+    {"rope-freqs-of-command-r", .add_tensor = "rope_freqs.weight", .n = 8, .says = "rope_freqs",
+     .base = "command-r-plain"},
     {"gating-unknown", .drop_key = "deepseek2.expert_gating_func",
      .add_key = "deepseek2.expert_gating_func", .value = 7, .says = "expert_gating_func",
      .base = "deepseek2-v3"},
@@ -101,6 +138,20 @@ static enum status put_all(struct gguf_writer *w, const struct gguf *g, const st
     if (st == ST_OK && f->add_tensor)
         st = gguf_put_tensor(w, f->add_tensor, TYPE_F32, 1, (const uint64_t[]){f->n}, zeros, e);
     return st;
+}
+
+/* The reference was written apart: what it opens, it would compute something from. */
+static void judge_reference(struct test *t, const struct flaw *f, const char *path)
+{
+    struct gguf g;
+    struct ref_model *m = NULL;
+    struct err e = {0};
+    if (!test_ok(t, gguf_open(&g, path, &e), &e)) return;
+    const enum status st = source_open(&m, &g, &e);
+    test_check(t, (st == ST_OK) == (!f->says || f->taken), "the reference: %s",
+               st == ST_OK ? "opened" : e.text);
+    ref_model_close(m);
+    gguf_close(&g);
 }
 
 static void judge(struct test *t, const struct flaw *f, const char *path)
@@ -138,7 +189,10 @@ static void run_refuse(struct test *t, const struct test_case *c)
         enum status st = gguf_writer_open(&w, &e);
         if (st == ST_OK) st = put_all(w, &g, f, zeros, &e);
         if (st == ST_OK) st = gguf_writer_save(w, path, false, &e);
-        if (test_ok(t, st, &e)) judge(t, f, path);
+        if (test_ok(t, st, &e)) {
+            judge(t, f, path);
+            judge_reference(t, f, path);
+        }
         gguf_writer_close(w);
         temp_remove(dir);
     }

@@ -38,6 +38,7 @@ struct variant {
     struct variant_key keys[VARIANT_KEYS];
     struct variant_tensor tensors[VARIANT_TENSORS];
     const char *drop; /* tensors whose names, without "blk.N.", begin with this */
+    const char *arch; /* another architecture, its keys with it; NULL: the base's */
     enum layout layout;
     uint32_t rows[2];
     bool same; /* it computes what the base computes */

@@ -233,24 +233,50 @@ static enum status put_key(struct gguf_writer *w, const char *name, const struct
     return ST_OK;
 }
 
+static bool is(struct gguf_str s, const char *text)
+{
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
+/* A key of the base: its architecture's keys under the variant's name. */
+static enum status keep_key(struct gguf_writer *w, const struct variant *v,
+                            const struct gguf_kv *kv, struct gguf_str arch, struct err *e)
+{
+    char name[128];
+    struct gguf_kv renamed = *kv;
+    if (!v->arch) return gguf_put_kv(w, kv, e);
+    if (is(kv->key, "general.architecture"))
+        return gguf_put_str(w, "general.architecture", v->arch, e);
+    if (kv->key.len <= arch.len || memcmp(kv->key.data, arch.data, arch.len) != 0 ||
+        kv->key.data[arch.len] != '.')
+        return gguf_put_kv(w, kv, e);
+    snprintf(name, sizeof name, "%s%.*s", v->arch, (int)(kv->key.len - arch.len),
+             kv->key.data + arch.len);
+    renamed.key = (struct gguf_str){name, strlen(name)};
+    return gguf_put_kv(w, &renamed, e);
+}
+
 static enum status put_keys(struct gguf_writer *w, const struct variant *v, const struct gguf *g,
                             struct err *e)
 {
     struct gguf_str arch;
-    char names[VARIANT_KEYS][128];
-    size_t n = 0;
+    char old[128], name[128];
     enum status st = gguf_get_str(g, "general.architecture", &arch, e);
-    for (; st == ST_OK && n < VARIANT_KEYS && v->keys[n].key; n++)
-        snprintf(names[n], sizeof names[n], "%.*s.%s", (int)arch.len, arch.data, v->keys[n].key);
     for (size_t i = 0; i < g->n_kv && st == ST_OK; i++) {
-        const struct gguf_str key = g->kv[i].key;
         bool replaced = false;
-        for (size_t k = 0; k < n; k++)
-            replaced = replaced ||
-                       (strlen(names[k]) == key.len && memcmp(names[k], key.data, key.len) == 0);
-        if (!replaced) st = gguf_put_kv(w, &g->kv[i], e);
+        for (size_t k = 0; k < VARIANT_KEYS && v->keys[k].key; k++) {
+            snprintf(old, sizeof old, "%.*s.%s", (int)arch.len, arch.data, v->keys[k].key);
+            replaced = replaced || is(g->kv[i].key, old);
+        }
+        if (!replaced) st = keep_key(w, v, &g->kv[i], arch, e);
     }
-    for (size_t k = 0; k < n && st == ST_OK; k++) st = put_key(w, names[k], &v->keys[k], e);
+    for (size_t k = 0; k < VARIANT_KEYS && v->keys[k].key && st == ST_OK; k++) {
+        if (v->arch)
+            snprintf(name, sizeof name, "%s.%s", v->arch, v->keys[k].key);
+        else
+            snprintf(name, sizeof name, "%.*s.%s", (int)arch.len, arch.data, v->keys[k].key);
+        st = put_key(w, name, &v->keys[k], e);
+    }
     return st;
 }
 

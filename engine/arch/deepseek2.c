@@ -69,6 +69,19 @@ static enum status load_gating(struct engine_model *m, struct err *e)
     return ST_OK;
 }
 
+static enum status load_expert_keys(struct engine_model *m, struct err *e)
+{
+    struct hyper *h = &m->h;
+    uint32_t n_shared;
+    TRY(load_gating(m, e));
+    TRY(model_key_u32(m, "expert_feed_forward_length", &h->n_ff_expert, e));
+    TRY(model_key_u32_or(m, "expert_shared_count", 0, &n_shared, e));
+    if (n_shared > 0 && h->n_ff_expert > INT32_MAX / n_shared)
+        return fail(e, ST_FORMAT, "deepseek2.expert_shared_count is %u", n_shared);
+    h->n_ff_shared = h->n_ff_expert * n_shared;
+    return ST_OK;
+}
+
 static enum status load_projections(struct engine_model *m, int i, struct err *e)
 {
     const struct hyper *h = &m->h;
@@ -144,18 +157,13 @@ static enum status load_layer_experts(struct engine_model *m, int i, struct err 
 enum status load_deepseek2(struct engine_model *m, struct err *e)
 {
     struct hyper *h = &m->h;
-    uint32_t n_dense, n_shared;
+    uint32_t n_dense;
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NORM, ROPE_TABLES_NONE, e));
     TRY(load_head_sizes(m, e));
     TRY(load_scale(m, e));
-    TRY(load_gating(m, e));
     TRY(model_key_u32_or(m, "leading_dense_block_count", 0, &n_dense, e));
-    TRY(model_key_u32(m, "expert_feed_forward_length", &h->n_ff_expert, e));
-    TRY(model_key_u32_or(m, "expert_shared_count", 0, &n_shared, e));
-    if (n_shared > 0 && h->n_ff_expert > INT32_MAX / n_shared)
-        return fail(e, ST_FORMAT, "deepseek2.expert_shared_count is %u", n_shared);
-    h->n_ff_shared = h->n_ff_expert * n_shared;
+    if (n_dense < h->n_layers) TRY(load_expert_keys(m, e));
     TRY(model_load_ends(m, e));
     for (int i = 0; i < (int)h->n_layers; i++) {
         TRY(load_pre_norms(m, i, e));

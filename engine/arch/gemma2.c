@@ -18,8 +18,7 @@ static enum status load_traits(struct engine_model *m, struct err *e)
     h->logit_cap = (float)logit_cap;
     h->embd_scale = sqrtf((float)n_embd);
     if (h->n_layers == 46) h->attn_scale = (float)(1.0 / sqrt(n_embd / n_heads)); /* the 27B */
-    TRY(model_key_f64_or(m, "rope.freq_base_swa", h->rope.freq_base, &h->rope_windowed.freq_base,
-                         e));
+    TRY(model_windowed_base(m, e));
     return model_load_windows(m, 4096, 2, e);
 }
 

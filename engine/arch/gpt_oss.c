@@ -19,12 +19,13 @@ enum status load_gpt_oss(struct engine_model *m, struct err *e)
     struct hyper *h = &m->h;
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
-    TRY(model_key_f64_or(m, "rope.freq_base_swa", h->rope.freq_base, &h->rope_windowed.freq_base,
-                         e));
+    TRY(model_windowed_base(m, e));
+    TRY(model_key_u32(m, "attention.sliding_window", &h->window, e));
+    if (h->window == 0) return fail(e, ST_FORMAT, "gpt-oss.attention.sliding_window is 0");
     TRY(model_load_windows(m, 0, 2, e));
     TRY(load_router(m, ROUTE_SOFTMAX_CHOSEN, false, e));
     TRY(model_key_u32(m, "expert_feed_forward_length", &h->n_ff_expert, e));
-    TRY(model_load_ends(m, e));
+    TRY(model_load_ends_apart(m, e));
     for (int i = 0; i < (int)h->n_layers; i++) TRY(load_layer(m, i, e));
     return ST_OK;
 }

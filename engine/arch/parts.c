@@ -6,13 +6,12 @@
 /* ---- norms ----------------------------------------------------------------------------------- */
 
 static enum status load_norm_rows(struct engine_model *m, int layer, const char *role, uint32_t n,
-                                  uint32_t rows, bool optional, struct norm *out, struct err *e)
+                                  uint32_t rows, struct norm *out, struct err *e)
 {
     struct tensor_want w = {.layer = layer,
                             .role = role,
                             .n_in = n,
                             .n_out = rows,
-                            .optional = optional,
                             .bias = m->h.norm == NORM_RMS ? BIAS_NONE : BIAS_MAYBE};
     return model_load_norm(m, &w, out, e);
 }
@@ -20,7 +19,9 @@ static enum status load_norm_rows(struct engine_model *m, int layer, const char 
 enum status load_norm(struct engine_model *m, int layer, const char *role, struct norm *out,
                       struct err *e)
 {
-    return load_norm_rows(m, layer, role, m->h.n_embd, 1, false, out, e);
+    struct tensor_want w = {
+        .layer = layer, .role = role, .n_in = m->h.n_embd, .n_out = 1, .bias = m->h.norm_bias};
+    return model_load_norm(m, &w, out, e);
 }
 
 enum status load_pre_norms(struct engine_model *m, int layer, struct err *e)
@@ -38,24 +39,27 @@ enum status load_post_norms(struct engine_model *m, int layer, struct err *e)
 enum status load_qk_norms(struct engine_model *m, int layer, struct err *e)
 {
     const uint32_t n = m->h.head_dim;
-    TRY(load_norm_rows(m, layer, "attn_q_norm", n, 1, false, &m->layers[layer].q_norm, e));
-    return load_norm_rows(m, layer, "attn_k_norm", n, 1, false, &m->layers[layer].k_norm, e);
+    TRY(load_norm_rows(m, layer, "attn_q_norm", n, 1, &m->layers[layer].q_norm, e));
+    return load_norm_rows(m, layer, "attn_k_norm", n, 1, &m->layers[layer].k_norm, e);
 }
 
-enum status load_qk_norms_by_head(struct engine_model *m, int layer, struct err *e)
+enum status load_qk_norms_by_head(struct engine_model *m, int layer, bool required, struct err *e)
 {
     const struct hyper *h = &m->h;
     struct layer_weights *l = &m->layers[layer];
-    TRY(load_norm_rows(m, layer, "attn_q_norm", h->head_dim, h->n_heads, true, &l->q_norm, e));
-    return load_norm_rows(m, layer, "attn_k_norm", h->head_dim, h->n_kv_heads, true, &l->k_norm, e);
+    const bool there =
+        model_has_tensor(m, layer, "attn_q_norm") || model_has_tensor(m, layer, "attn_k_norm");
+    if (!there && !required) return ST_OK;
+    TRY(load_norm_rows(m, layer, "attn_q_norm", h->head_dim, h->n_heads, &l->q_norm, e));
+    return load_norm_rows(m, layer, "attn_k_norm", h->head_dim, h->n_kv_heads, &l->k_norm, e);
 }
 
 enum status load_qk_norms_of_rows(struct engine_model *m, int layer, struct err *e)
 {
     const struct hyper *h = &m->h;
     const uint32_t n_q = h->n_heads * h->head_dim, n_kv = h->n_kv_heads * h->head_dim;
-    TRY(load_norm_rows(m, layer, "attn_q_norm", n_q, 1, false, &m->layers[layer].q_norm, e));
-    return load_norm_rows(m, layer, "attn_k_norm", n_kv, 1, false, &m->layers[layer].k_norm, e);
+    TRY(load_norm_rows(m, layer, "attn_q_norm", n_q, 1, &m->layers[layer].q_norm, e));
+    return load_norm_rows(m, layer, "attn_k_norm", n_kv, 1, &m->layers[layer].k_norm, e);
 }
 
 /* ---- attention, feed-forward ----------------------------------------------------------------- */
@@ -83,6 +87,13 @@ enum status load_attention(struct engine_model *m, int layer, enum bias_rule qkv
                        &m->layers[layer].attn_output, e);
 }
 
+/* Feed-forward length of layers without experts. */
+static enum status check_length(const struct engine_model *m, struct err *e)
+{
+    if (m->h.n_ff > 0) return ST_OK;
+    return fail(e, ST_FORMAT, "key %s.feed_forward_length is missing", m->arch->name);
+}
+
 static enum status load_swiglu(struct engine_model *m, int layer, const char *const roles[3],
                                uint32_t n_ff, struct ffn *out, struct err *e)
 {
@@ -97,6 +108,7 @@ enum status load_ffn_gated(struct engine_model *m, int layer, enum activation ac
 {
     static const char *const roles[3] = {"ffn_gate", "ffn_up", "ffn_down"};
     m->layers[layer].ffn.act = act;
+    TRY(check_length(m, e));
     return load_swiglu(m, layer, roles, m->h.n_ff, &m->layers[layer].ffn, e);
 }
 
@@ -110,6 +122,7 @@ enum status load_ffn_fused(struct engine_model *m, int layer, enum activation ac
         .layer = layer, .role = "ffn_up", .n_in = h->n_embd, .n_out = 2 * h->n_ff};
     f->act = act;
     f->n_ff = h->n_ff;
+    TRY(check_length(m, e));
     TRY(model_load_fused(m, &w, rows, parts, 2, e));
     return load_matrix(m, layer, "ffn_down", h->n_ff, h->n_embd, BIAS_MAYBE, &f->down, e);
 }
@@ -120,6 +133,7 @@ enum status load_ffn_plain(struct engine_model *m, int layer, enum bias_rule bia
     struct ffn *f = &m->layers[layer].ffn;
     f->act = ACT_GELU;
     f->n_ff = h->n_ff;
+    TRY(check_length(m, e));
     TRY(load_matrix(m, layer, "ffn_up", h->n_embd, h->n_ff, bias, &f->up, e));
     return load_matrix(m, layer, "ffn_down", h->n_ff, h->n_embd, bias, &f->down, e);
 }
@@ -154,6 +168,15 @@ enum status load_router(struct engine_model *m, enum route_gating gating, bool n
     r->normalise = normalise;
     r->scale = 1.0f;
     return ST_OK;
+}
+
+enum status load_expert_length(struct engine_model *m, struct err *e)
+{
+    struct hyper *h = &m->h;
+    TRY(model_key_u32_or(m, "expert_feed_forward_length", 0, &h->n_ff_expert, e));
+    if (h->n_ff_expert == 0) h->n_ff_expert = h->n_ff / h->router.n_used;
+    if (h->n_ff_expert > 0) return ST_OK;
+    return fail(e, ST_FORMAT, "key %s.expert_feed_forward_length is missing", m->arch->name);
 }
 
 static enum status load_expert_stacks(struct engine_model *m, int layer, struct tensor_want *w,

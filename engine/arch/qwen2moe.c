@@ -19,12 +19,9 @@ enum status load_qwen2moe(struct engine_model *m, struct err *e)
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
     TRY(load_router(m, ROUTE_SOFTMAX, false, e));
-    TRY(model_key_u32_or(m, "expert_feed_forward_length", h->n_ff / h->router.n_used,
-                         &h->n_ff_expert, e));
+    TRY(load_expert_length(m, e));
     TRY(model_key_u32_or(m, "expert_shared_feed_forward_length", h->n_ff, &h->n_ff_shared, e));
-    if (!model_has_tensor(m, NO_LAYER, "output"))
-        return fail(e, ST_FORMAT, "tensor output.weight is missing");
-    TRY(model_load_ends(m, e));
+    TRY(model_load_ends_apart(m, e));
     for (int i = 0; i < (int)h->n_layers; i++) TRY(load_layer(m, i, e));
     return ST_OK;
 }

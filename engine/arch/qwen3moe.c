@@ -6,7 +6,7 @@ enum status load_qwen3moe(struct engine_model *m, struct err *e)
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
     TRY(load_router(m, ROUTE_SOFTMAX, true, e));
-    TRY(model_key_u32(m, "expert_feed_forward_length", &m->h.n_ff_expert, e));
+    TRY(load_expert_length(m, e));
     TRY(model_load_ends(m, e));
     for (int i = 0; i < (int)m->h.n_layers; i++) {
         TRY(load_pre_norms(m, i, e));

@@ -12,7 +12,7 @@ enum status load_stablelm(struct engine_model *m, struct err *e)
         TRY(load_norm(m, i, "attn_norm", &m->layers[i].attn_norm, e));
         if (!m->h.parallel) TRY(load_norm(m, i, "ffn_norm", &m->layers[i].ffn_norm, e));
         TRY(load_attention(m, i, BIAS_MAYBE, BIAS_MAYBE, e));
-        TRY(load_qk_norms_by_head(m, i, e));
+        TRY(load_qk_norms_by_head(m, i, false, e));
         TRY(load_ffn_gated(m, i, ACT_SILU, e));
     }
     return ST_OK;
