@@ -251,10 +251,12 @@ enum status load_experts(struct engine_model *m, int layer, enum activation act,
                          enum bias_rule bias, bool fused, struct err *e);
 /* A SwiGLU of h.n_ff_shared beside them. */
 enum status load_shared_expert(struct engine_model *m, int layer, struct err *e);
-/* Experts by softmax, weights normalised, of feed_forward_length; or none, if expert_count is 0. */
-enum status load_mixtral_router(struct engine_model *m, struct err *e);
-/* Those, or SwiGLU. */
-enum status load_mixtral_ffn(struct engine_model *m, int layer, struct err *e);
+/* All layers: SwiGLU, or experts of feed_forward_length by softmax, weights normalised. */
+enum status load_layers_mixtral(struct engine_model *m, struct err *e);
+/* All layers: plain GELU, biases everywhere. */
+enum status load_layers_biased(struct engine_model *m, struct err *e);
+/* What embeddings are multiplied by, and scores in the model of so many layers (0: none such). */
+void set_gemma_scales(struct engine_model *m, uint32_t layers_27b);
 /* What granite's files multiply by, and whether they rotate. */
 enum status load_granite_scales(struct engine_model *m, struct err *e);
 

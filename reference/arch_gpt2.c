@@ -8,12 +8,7 @@ static void gpt2_load(struct ref_loader *l)
     ref_load_embedding(l);
     l->m->pos_embd =
         ref_load_matrix(l, REF_OF_MODEL, "position_embd", l->m->shape.n_embd, l->m->shape.n_ctx);
-    ref_load_norm_biased(l, REF_OF_MODEL, "output_norm", &l->m->output_norm);
-    for (int i = 0; ref_load_layer(l, i); i++) {
-        ref_load_pre_norm(l, i, REF_BIAS_ALL);
-        ref_load_pre_norms_biased(l, i);
-        ref_load_plain(l, i, REF_BIAS_ALL);
-    }
+    ref_load_all_biased(l);
 }
 
 const struct ref_arch ref_arch_gpt2 = {

@@ -8,12 +8,7 @@ static void gptneox_load(struct ref_loader *l)
     ref_load_rope(l, REF_TABLES_NONE);
     ref_load_embedding(l);
     l->m->parallel = ref_load_number(l, "use_parallel_residual") != 0;
-    ref_load_norm_biased(l, REF_OF_MODEL, "output_norm", &l->m->output_norm);
-    for (int i = 0; ref_load_layer(l, i); i++) {
-        ref_load_pre_norm(l, i, REF_BIAS_ALL);
-        ref_load_pre_norms_biased(l, i);
-        ref_load_plain(l, i, REF_BIAS_ALL);
-    }
+    ref_load_all_biased(l);
 }
 
 const struct ref_arch ref_arch_gptneox = {

@@ -342,3 +342,13 @@ void ref_load_plain(struct ref_loader *l, int layer, enum ref_biases biases)
     ref_load_biased(l, layer, "ffn_up", &to->up);
     ref_load_biased(l, layer, "ffn_down", &to->down);
 }
+
+void ref_load_all_biased(struct ref_loader *l)
+{
+    ref_load_norm_biased(l, REF_OF_MODEL, "output_norm", &l->m->output_norm);
+    for (int i = 0; ref_load_layer(l, i); i++) {
+        ref_load_pre_norm(l, i, REF_BIAS_ALL);
+        ref_load_pre_norms_biased(l, i);
+        ref_load_plain(l, i, REF_BIAS_ALL);
+    }
+}

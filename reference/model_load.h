@@ -99,6 +99,7 @@ void ref_load_head_norms(struct ref_loader *l, int layer); /* a row per head; ma
 void ref_load_gated(struct ref_loader *l, int layer, enum ref_activation act);
 void ref_load_fused_gated(struct ref_loader *l, int layer, enum ref_activation act);
 void ref_load_plain(struct ref_loader *l, int layer, enum ref_biases biases); /* GELU */
+void ref_load_all_biased(struct ref_loader *l); /* output_norm; two norms and GELU in every layer */
 
 /* Experts: their number and groups come from keys. fused: the tensor ffn_gate_up_exps may stand
  * for two. */

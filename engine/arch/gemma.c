@@ -1,13 +1,11 @@
 /* gemma: RMSNorm whose "+1" is in the file, NEOX pairing, GeGLU, embeddings times sqrt(n_embd). */
 #include "arch.h"
 
-#include <math.h>
-
 enum status load_gemma(struct engine_model *m, struct err *e)
 {
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
-    m->h.embd_scale = sqrtf((float)m->h.n_embd);
+    set_gemma_scales(m, 0);
     TRY(model_load_ends(m, e));
     for (int i = 0; i < (int)m->h.n_layers; i++) {
         TRY(load_pre_norms(m, i, e));

@@ -2,12 +2,9 @@
  * other layer. */
 #include "arch.h"
 
-#include <math.h>
-
 static enum status load_traits(struct engine_model *m, struct err *e)
 {
     struct hyper *h = &m->h;
-    const double n_embd = h->n_embd, n_heads = h->n_heads;
     double attn_cap, logit_cap;
     TRY(model_key_f64_or(m, "attn_logit_softcapping", 50.0, &attn_cap, e));
     TRY(model_key_f64_or(m, "final_logit_softcapping", 30.0, &logit_cap, e));
@@ -16,8 +13,7 @@ static enum status load_traits(struct engine_model *m, struct err *e)
                     attn_cap, logit_cap);
     h->attn_cap = (float)attn_cap;
     h->logit_cap = (float)logit_cap;
-    h->embd_scale = sqrtf((float)n_embd);
-    if (h->n_layers == 46) h->attn_scale = (float)(1.0 / sqrt(n_embd / n_heads)); /* the 27B */
+    set_gemma_scales(m, 46);
     TRY(model_windowed_base(m, e));
     return model_load_windows(m, 4096, 2, e);
 }

@@ -2,19 +2,15 @@
  * five layers of six are windowed and rotate by a base of their own, not scaled. */
 #include "arch.h"
 
-#include <math.h>
-
 static enum status load_traits(struct engine_model *m, struct err *e)
 {
     struct hyper *h = &m->h;
-    const double n_embd = h->n_embd, n_heads = h->n_heads;
     double logit_cap, base;
     TRY(model_key_f64_or(m, "final_logit_softcapping", 0.0, &logit_cap, e));
     if (logit_cap < 0.0)
         return fail(e, ST_FORMAT, "gemma3.final_logit_softcapping is %g", logit_cap);
     h->logit_cap = (float)logit_cap;
-    h->embd_scale = sqrtf((float)n_embd);
-    if (h->n_layers == 62) h->attn_scale = (float)(1.0 / sqrt(n_embd / n_heads)); /* the 27B */
+    set_gemma_scales(m, 62);
     TRY(model_key_f64_or(m, "rope.freq_base_swa", 10000.0, &base, e));
     TRY(model_plain_windowed_rope(m, base, e));
     return model_load_windows(m, 0, 6, e);

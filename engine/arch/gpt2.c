@@ -8,10 +8,5 @@ enum status load_gpt2(struct engine_model *m, struct err *e)
     struct tensor_want positions = {
         .layer = NO_LAYER, .role = "position_embd", .n_in = m->h.n_embd, .n_out = m->h.n_ctx};
     TRY(model_load_tensor(m, &positions, &m->pos_embd, e));
-    for (int i = 0; i < (int)m->h.n_layers; i++) {
-        TRY(load_pre_norms(m, i, e));
-        TRY(load_attention(m, i, BIAS_REQUIRED, BIAS_REQUIRED, e));
-        TRY(load_ffn_plain(m, i, BIAS_REQUIRED, e));
-    }
-    return ST_OK;
+    return load_layers_biased(m, e);
 }

@@ -7,12 +7,6 @@ enum status load_llama(struct engine_model *m, struct err *e)
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NORM, ROPE_TABLES_LLAMA, e));
     TRY(model_rope_whole(m, e));
-    TRY(load_mixtral_router(m, e));
     TRY(model_load_ends(m, e));
-    for (int i = 0; i < (int)m->h.n_layers; i++) {
-        TRY(load_pre_norms(m, i, e));
-        TRY(load_attention(m, i, BIAS_MAYBE, BIAS_MAYBE, e));
-        TRY(load_mixtral_ffn(m, i, e));
-    }
-    return ST_OK;
+    return load_layers_mixtral(m, e);
 }

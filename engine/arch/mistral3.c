@@ -24,12 +24,6 @@ enum status load_mistral3(struct engine_model *m, struct err *e)
     TRY(model_load_rope(m, ROPE_NORM, ROPE_TABLES_LLAMA, e));
     TRY(load_yarn(m, e));
     TRY(model_key_f64_or(m, "attention.temperature_scale", 0.0, &m->h.temperature, e));
-    TRY(load_mixtral_router(m, e));
     TRY(model_load_ends(m, e));
-    for (int i = 0; i < (int)m->h.n_layers; i++) {
-        TRY(load_pre_norms(m, i, e));
-        TRY(load_attention(m, i, BIAS_MAYBE, BIAS_MAYBE, e));
-        TRY(load_mixtral_ffn(m, i, e));
-    }
-    return ST_OK;
+    return load_layers_mixtral(m, e);
 }

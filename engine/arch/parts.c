@@ -1,6 +1,7 @@
 /* What loaders of architectures are put together from: the parts of a layer. */
 #include "arch.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- norms ----------------------------------------------------------------------------------- */
@@ -223,18 +224,41 @@ enum status load_shared_expert(struct engine_model *m, int layer, struct err *e)
     return load_swiglu(m, layer, roles, m->h.n_ff_shared, &m->layers[layer].moe.shared, e);
 }
 
-enum status load_mixtral_router(struct engine_model *m, struct err *e)
+/* ---- whole layers ---------------------------------------------------------------------------- */
+
+enum status load_layers_mixtral(struct engine_model *m, struct err *e)
 {
-    uint32_t n;
-    TRY(model_key_u32_or(m, "expert_count", 0, &n, e));
+    uint32_t n_experts;
+    TRY(model_key_u32_or(m, "expert_count", 0, &n_experts, e));
     m->h.n_ff_expert = m->h.n_ff;
-    return n > 0 ? load_router(m, ROUTE_SOFTMAX, true, e) : ST_OK;
+    if (n_experts > 0) TRY(load_router(m, ROUTE_SOFTMAX, true, e));
+    for (int i = 0; i < (int)m->h.n_layers; i++) {
+        TRY(load_pre_norms(m, i, e));
+        TRY(load_attention(m, i, BIAS_MAYBE, BIAS_MAYBE, e));
+        TRY(n_experts > 0 ? load_experts(m, i, ACT_SILU, BIAS_MAYBE, false, e)
+                          : load_ffn_gated(m, i, ACT_SILU, e));
+    }
+    return ST_OK;
 }
 
-enum status load_mixtral_ffn(struct engine_model *m, int layer, struct err *e)
+enum status load_layers_biased(struct engine_model *m, struct err *e)
 {
-    if (m->h.router.n_experts > 0) return load_experts(m, layer, ACT_SILU, BIAS_MAYBE, false, e);
-    return load_ffn_gated(m, layer, ACT_SILU, e);
+    for (int i = 0; i < (int)m->h.n_layers; i++) {
+        TRY(load_pre_norms(m, i, e));
+        TRY(load_attention(m, i, BIAS_REQUIRED, BIAS_REQUIRED, e));
+        TRY(load_ffn_plain(m, i, BIAS_REQUIRED, e));
+    }
+    return ST_OK;
+}
+
+/* ---- gemma ----------------------------------------------------------------------------------- */
+
+void set_gemma_scales(struct engine_model *m, uint32_t layers_27b)
+{
+    struct hyper *h = &m->h;
+    const double n_embd = h->n_embd, n_heads = h->n_heads;
+    h->embd_scale = sqrtf((float)n_embd);
+    if (h->n_layers == layers_27b) h->attn_scale = (float)(1.0 / sqrt(n_embd / n_heads));
 }
 
 /* ---- granite --------------------------------------------------------------------------------- */
