@@ -44,31 +44,46 @@ struct tiling {
 enum { UNIT = 256 }; /* elements of a row that one dispatch of product_rows adds */
 enum { TILE = 64 };  /* columns, and rows, of a workgroup of matmul_tiled.comp */
 
-/* product_rows: some columns at a time, unit after unit. */
+/* product_rows, over rows n_rows at a time: what is the same for all dispatches. */
+static enum status prepare_rows(struct backend *b, struct dispatch *d, const struct weight *w,
+                                const struct window *win, uint32_t n_rows, struct err *e)
+{
+    const uint64_t row = type_bytes(type_by_id(d->type), w->n_in);
+    d->kernel = KERNEL_product_rows;
+    d->texels = w->at.buf->texels[win->segment];
+    d->params.base[0] += (uint32_t)win->offset;
+    d->spec[0] = n_rows >= 1024 ? 256 : n_rows > 64 ? 128 : 32;
+    d->spec[2] = d->params.base[0] % 16 == 0 && row % 16 == 0;
+    d->groups = vk_div_up(n_rows, d->spec[0]);
+    if (d->texels) return ST_OK;
+    return fail(e, ST_UNSUPPORTED, "weights in a buffer of %llu bytes: %s reads %u texels",
+                (unsigned long long)w->at.buf->segments.bytes, b->caps.props.deviceName,
+                b->caps.props.limits.maxTexelBufferElements);
+}
+
+/* Unit after unit of the rows. */
+static enum status dispatch_units(struct backend *b, const char *op, struct dispatch *d,
+                                  struct err *e)
+{
+    enum status st = ST_OK;
+    for (uint32_t k = 0; !st && k < d->params.n_in; k += UNIT) {
+        d->params.k0 = k;
+        d->spec[3] = d->params.n_in - k >= UNIT;
+        st = vk_dispatch(b, op, d, e);
+    }
+    return st;
+}
+
+/* Some columns at a time. */
 static enum status dispatch_rows(struct backend *b, const char *op, struct dispatch d,
                                  const struct weight *w, const struct window *win, struct err *e)
 {
     const uint32_t n_cols = d.params.n_cols, cols = n_cols > 4 ? 8 : n_cols > 1 ? 4 : 1;
-    const uint64_t row = type_bytes(type_by_id(d.type), w->n_in);
-    enum status st = ST_OK;
-    d.kernel = KERNEL_product_rows;
-    d.texels = w->at.buf->texels[win->segment];
-    d.params.base[0] += (uint32_t)win->offset;
-    if (!d.texels)
-        return fail(e, ST_UNSUPPORTED, "weights in a buffer of %llu bytes: %s reads %u texels",
-                    (unsigned long long)w->at.buf->segments.bytes, b->caps.props.deviceName,
-                    b->caps.props.limits.maxTexelBufferElements);
-    d.spec[0] = d.params.n_rows >= 1024 ? 256 : d.params.n_rows > 64 ? 128 : 32;
+    enum status st = prepare_rows(b, &d, w, win, win->n_rows, e);
     d.spec[1] = cols;
-    d.spec[2] = d.params.base[0] % 16 == 0 && row % 16 == 0;
-    d.groups = vk_div_up(d.params.n_rows, d.spec[0]);
     for (uint32_t col = 0; !st && col < n_cols; col += cols) {
         d.params.n_cols = n_cols - col < cols ? n_cols - col : cols;
-        for (uint32_t k = 0; !st && k < w->n_in; k += UNIT) {
-            d.params.k0 = k;
-            d.spec[3] = w->n_in - k >= UNIT;
-            st = vk_dispatch(b, op, &d, e);
-        }
+        st = dispatch_units(b, op, &d, e);
         d.params.base[1] += cols * w->n_in;
         d.params.base[3] += cols * w->n_out;
     }
@@ -154,11 +169,12 @@ enum status vk_op_matmul(struct backend *b, const struct op_matmul *a, struct er
 
 /* Tiles as wide as experts have columns on average; there are no more than that many full ones, and
  * one more of each expert. */
-static struct tiling tile_experts(const struct op_matmul_id *a, uint32_t n_pairs)
+static struct tiling tile_experts(const struct backend *b, const struct op_matmul_id *a,
+                                  uint32_t n_pairs)
 {
     const uint32_t each = n_pairs / a->n_experts;
     struct tiling t = {.n_rows = a->w.n_out, .width = each > 4 ? 8 : each > 1 ? 4 : 1};
-    if (each >= TILE / 4) t.width = TILE;
+    if (each >= TILE / 4 && !b->config.rows) t.width = TILE;
     t.n_tiles = t.width == 1
                     ? n_pairs
                     : n_pairs / t.width + (a->n_experts < n_pairs ? a->n_experts : n_pairs);
@@ -182,6 +198,17 @@ static enum status list_tiles(struct backend *b, const char *op, struct view ids
     return st ? st : vk_dispatch(b, op, &d, e);
 }
 
+/* product_rows over all tiles. */
+static enum status dispatch_tiles(struct backend *b, const char *op, struct dispatch d,
+                                  const struct weight *w, const struct window *win,
+                                  const struct tiling *t, struct err *e)
+{
+    enum status st = prepare_rows(b, &d, w, win, t->n_rows, e);
+    d.spec[1] = t->width;
+    d.groups *= t->n_tiles;
+    return st ? st : dispatch_units(b, op, &d, e);
+}
+
 /* The operation on n tokens from token t0 on, which fit their bindings. */
 static enum status product_by_expert(struct backend *b, const char *op,
                                      const struct op_matmul_id *a, uint32_t t0, uint32_t n,
@@ -190,7 +217,7 @@ static enum status product_by_expert(struct backend *b, const char *op,
     const struct weight *w = &a->w;
     const uint32_t n_pairs = n * a->n_used, n_x = a->x_per_slot ? a->n_used : 1;
     const uint64_t n_rows = (uint64_t)w->n_out * a->n_experts, pair0 = (uint64_t)t0 * a->n_used;
-    const struct tiling t = tile_experts(a, n_pairs);
+    const struct tiling t = tile_experts(b, a, n_pairs);
     struct dispatch d = {
         .type = w->type,
         .spec = {[4] = true},
@@ -218,7 +245,9 @@ static enum status product_by_expert(struct backend *b, const char *op,
     struct window win = {0};
     for (uint32_t row = 0; !st && row < all.n_out; row += win.n_rows) {
         st = bind_window(b, &d, &all, row, &win, e);
-        if (!st) st = dispatch_gpu(b, op, &d, &t, e);
+        if (!st)
+            st = b->config.rows ? dispatch_tiles(b, op, d, &all, &win, &t, e)
+                                : dispatch_gpu(b, op, &d, &t, e);
     }
     return st;
 }
