@@ -193,6 +193,7 @@ static enum status load(struct tokenizer *t, const struct gguf *g, const struct 
     if (st == ST_OK) st = load_settings(t, g, k, pre.flags, e);
     if (st == ST_OK) st = tokenizer_mark_special(t, g, pre.flags, e);
     if (st == ST_OK && k->kind == TOKENIZER_SPM) spm_open(t);
+    if (st == ST_OK && k->kind == TOKENIZER_WPM) st = wpm_open(t, e);
     if (st == ST_OK && (k->kind == TOKENIZER_BPE || k->kind == TOKENIZER_GEMMA4))
         st = bpe_open(t, g, &pre, e);
     return st;
@@ -210,8 +211,9 @@ enum status tokenizer_open(struct tokenizer **out, const struct gguf *g, char *w
     if (st != ST_OK) return st;
     for (size_t i = 0; i < N_KINDS; i++)
         if (text_is(model, kinds[i].model)) k = &kinds[i];
-    snprintf(why, why_cap, "the file holds no tokenizer (tokenizer.ggml.model is no_vocab)");
-    if (text_is(model, "no_vocab")) return ST_OK;
+    snprintf(why, why_cap, "the file holds no tokenizer (tokenizer.ggml.model is %.*s)",
+             (int)(model.len < 40 ? model.len : 40), model.data);
+    if (text_is(model, "no_vocab") || text_is(model, "none")) return ST_OK;
     snprintf(why, why_cap,
              "tokenizer model \"%.*s\" is not supported (supported: llama, gpt2, gemma4, bert)",
              (int)(model.len < 40 ? model.len : 40), model.data);

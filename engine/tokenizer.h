@@ -51,7 +51,9 @@ struct tokenizer {
     bool words_apart;               /* SPM: no token goes on behind a space within it */
     struct bpe *bpe;                /* BPE and GEMMA4 */
     bool lower_case, strip_accents; /* WPM */
-    size_t longest;                 /* WPM: bytes of the longest token */
+    size_t longest;                 /* bytes of the longest token */
+    size_t *lengths;                /* WPM, (n_lengths): of tokens, the longest first */
+    uint32_t n_lengths;
 };
 
 enum { TOKENIZER_WHY = 400 }; /* room for the reason why there is no tokenizer */
@@ -114,7 +116,8 @@ enum status bpe_encode(const struct tokenizer *t, const char *text, size_t len, 
 /* The byte that a code point of a token's text stands for, or -1. */
 int bpe_byte_of(const struct bpe *b, uint32_t c);
 
-/* tokenizer_wpm.c */
+/* tokenizer_wpm.c: looks at the vocabulary; appends the tokens of a raw fragment. */
+enum status wpm_open(struct tokenizer *t, struct err *e);
 enum status wpm_encode(const struct tokenizer *t, const char *text, size_t len, struct id_list *out,
                        struct err *e);
 

@@ -49,6 +49,29 @@ static bool normalise(const struct tokenizer *t, uint32_t *c)
     return true;
 }
 
+enum status wpm_open(struct tokenizer *t, struct err *e)
+{
+    bool *there = alloc_array(t->longest + 1, sizeof *there);
+    t->lengths = arena_alloc(&t->arena, t->n_tokens, sizeof *t->lengths);
+    for (uint32_t id = 0; there && id < t->n_tokens; id++) there[t->index.texts[id].len] = true;
+    for (size_t n = t->longest; there && t->lengths && n > 0; n--)
+        if (there[n]) t->lengths[t->n_lengths++] = n;
+    const bool good = there && t->lengths;
+    free(there);
+    return good ? ST_OK : fail(e, ST_NOMEM, "out of memory for a tokenizer");
+}
+
+/* The longest token that len bytes begin with; *n: its length. */
+static int32_t longest_token(const struct tokenizer *t, const char *s, size_t len, size_t *n)
+{
+    int32_t id = NO_TOKEN;
+    for (uint32_t i = 0; i < t->n_lengths && id == NO_TOKEN; i++) {
+        *n = t->lengths[i];
+        if (*n <= len) id = tokenizer_find(t, s, *n);
+    }
+    return id;
+}
+
 /* The tokens of x->word, which then is empty again. */
 static enum status end_word(struct wpm *x)
 {
@@ -57,10 +80,8 @@ static enum status end_word(struct wpm *x)
     x->len = MARK_BYTES;
     if (len == MARK_BYTES) return ST_OK;
     for (size_t at = 0; at < len;) {
-        size_t n = len - at < x->t->longest ? len - at : x->t->longest;
-        int32_t id = NO_TOKEN;
-        for (; n > 0 && id == NO_TOKEN; n -= id == NO_TOKEN)
-            id = tokenizer_find(x->t, x->word + at, n);
+        size_t n;
+        int32_t id = longest_token(x->t, x->word + at, len - at, &n);
         if (id == NO_TOKEN) {
             x->out->n = first;
             return x->t->unk != NO_TOKEN ? id_push(x->out, x->t->unk, x->e) : ST_OK;

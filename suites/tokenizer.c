@@ -223,6 +223,46 @@ static void run_tiny(struct test *t, const struct test_case *c)
     }
 }
 
+/* WordPiece of a letter, at the start of a word and in it, and of one very long token that begins like
+ * the text: matching must not try every length that is shorter. */
+static void run_long_word(struct test *t, const struct test_case *c)
+{
+    enum { LONGEST = 60000, LENGTH = 50000 };
+    static char longest[LONGEST + 2];
+    const char *const tokens[] = {"[UNK]",
+                                  "\xe2\x96\x81"
+                                  "a",
+                                  "a", longest};
+    char path[] = "/tmp/assay-vocab-XXXXXX";
+    struct gguf_writer *w;
+    struct gguf g;
+    struct err e = {0};
+    int32_t *ids;
+    size_t n, wrong = 0;
+    (void)c;
+    memset(longest, 'a', LONGEST);
+    longest[LONGEST] = 'b';
+    int fd = mkstemp(path);
+    if (!test_check(t, fd >= 0, "%s: cannot be created", path)) return;
+    close(fd);
+    enum status st = gguf_writer_open(&w, &e);
+    if (st == ST_OK) st = gguf_put_str(w, "tokenizer.ggml.model", "bert", &e);
+    if (st == ST_OK) st = gguf_put_strs(w, "tokenizer.ggml.tokens", tokens, 4, &e);
+    if (st == ST_OK) st = gguf_writer_save(w, path, false, &e);
+    gguf_writer_close(w);
+    if (st == ST_OK) st = gguf_open(&g, path, &e);
+    unlink(path);
+    if (!test_ok(t, st, &e)) return;
+    struct tokenizer *k = rig_tokenizer(t, &g);
+    if (k && test_ok(t, tokenize(k, longest, LENGTH, 0, &ids, &n, &e), &e)) {
+        for (size_t i = 0; i < n; i++) wrong += ids[i] != (i == 0 ? 1 : 2);
+        test_check(t, n == LENGTH && wrong == 0, "%zu tokens, %zu of them wrong", n, wrong);
+        free(ids);
+    }
+    tokenizer_close(k);
+    gguf_close(&g);
+}
+
 /* ---- words ----------------------------------------------------------------------------------- */
 
 /* Bytes come back from byte-level vocabularies whose pre-tokenizers keep spaces as they are. */
@@ -324,6 +364,7 @@ void suite_tokenizer(struct case_list *l)
         {.op = "other_kind", .quick = true, .run = run_other_kind},
         {.op = "refusals", .quick = true, .run = run_refusals},
         {.op = "tiny", .quick = true, .run = run_tiny},
+        {.op = "long_word", .quick = true, .run = run_long_word},
         {.op = "roundtrip", .shape = "bpe", .run = run_roundtrip_bpe},
         {.op = "long_runs", .run = run_long},
     };
