@@ -165,12 +165,11 @@ static enum status check_archs(const char *list, struct err *e)
 {
     for (const char *p = list; *p;) {
         const size_t len = strcspn(p, ",");
-        bool known = false;
-        for (size_t i = 0; synth_arch(i) && !known; i++)
-            known = len == strlen(synth_arch(i)) && strncmp(p, synth_arch(i), len) == 0;
-        if (!known)
-            return fail(e, ST_USAGE, "no architecture '%.*s'; 'assay synth --help' lists them",
-                        (int)len, p);
+        char name[64];
+        size_t number;
+        snprintf(name, sizeof name, "%.*s", (int)len, p);
+        enum status st = synth_find_arch(name, &number, e);
+        if (st != ST_OK) return st;
         p += len + (p[len] == ',');
     }
     return *list ? ST_OK : fail(e, ST_USAGE, "--archs is an empty list");

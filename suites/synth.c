@@ -553,12 +553,17 @@ static enum status choose(const char *what, const char *name, const char *(*name
     return fail(e, ST_USAGE, "no %s '%s'; known:%s", what, name, list);
 }
 
+enum status synth_find_arch(const char *name, size_t *out, struct err *e)
+{
+    return choose("architecture", name, synth_arch, out, e);
+}
+
 enum status synth_write(const struct synth_options *o, struct synth_done *done, struct err *e)
 {
     struct synth s = {.o = o, .done = done, .e = e};
     size_t arch = 0, shape = 0;
     *done = (struct synth_done){.n_other = 0};
-    if (choose("architecture", o->arch, synth_arch, &arch, e) != ST_OK) return e->st;
+    if (synth_find_arch(o->arch, &arch, e) != ST_OK) return e->st;
     if (choose("shape", o->shape, synth_shape, &shape, e) != ST_OK) return e->st;
     if (mix_find(&s.mix, o->type->name, e) != ST_OK) return e->st;
     s.arch = &archs[arch];

@@ -32,6 +32,8 @@ enum status synth_write(const struct synth_options *o, struct synth_done *done, 
 /* Names of architectures and shapes; NULL past the last. */
 const char *synth_arch(size_t i);
 const char *synth_shape(size_t i);
+/* The number of an architecture's name; ST_USAGE with all of them in the error. */
+enum status synth_find_arch(const char *name, size_t *out, struct err *e);
 /* True if models with this general.architecture can be made. */
 bool synth_makes(const char *architecture);
 
