@@ -201,10 +201,13 @@ enum status vk_flush(struct backend *b, struct err *e)
                     b->caps.props.deviceName);
     if (!t->recording) return ST_OK;
     enum status st = submit_and_wait(b, e);
-    if (st)
+    if (st) {
         b->lost = true;
-    else
+        /* What was submitted may still run, and reads what is freed below. */
+        if (!b->hung) b->vkDeviceWaitIdle(b->device);
+    } else {
         b->dispatches += t->n_dispatches;
+    }
     *t = (struct batch){.recording = false};
     while (b->released && !b->hung) {
         struct dbuf *buf = b->released;

@@ -38,10 +38,12 @@ static PFN_vkGetInstanceProcAddr find_entry(void *library)
 
 static enum status open_library(struct vk_instance *in, struct err *e)
 {
-    in->library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+    const char *name = getenv("ASSAY_VULKAN_LIBRARY");
+    if (!name) name = "libvulkan.so.1";
+    in->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!in->library) return fail(e, ST_NO_DEVICE, "no Vulkan loader: %s", dlerror());
     in->get = find_entry(in->library);
-    if (!in->get) return fail(e, ST_NO_DEVICE, "libvulkan.so.1 has no vkGetInstanceProcAddr");
+    if (!in->get) return fail(e, ST_NO_DEVICE, "%s has no vkGetInstanceProcAddr", name);
 #define LOAD(name) in->name = (PFN_##name)in->get(NULL, #name);
     VK_GLOBAL_FUNCTIONS(LOAD)
 #undef LOAD
