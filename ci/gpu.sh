@@ -69,6 +69,10 @@ if wanted test; then
     for subject in cuda cuda-sim vulkan; do
         step "test-$subject" "$assay" test --subject "$subject" --json "$out/test-$subject.json"
     done
+    # Kernels that this device would not get by itself.
+    for subject in cuda+general vulkan+words+shared vulkan+narrow vulkan+sets+staging; do
+        step "test-$subject" "$assay" test ops decode --subject "$subject" --json "$out/test-$subject.json"
+    done
 fi
 
 # Every operation in f32, and those on weights and caches in one type per family are enough for a tool
