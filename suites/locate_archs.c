@@ -104,6 +104,16 @@ static enum status open_stage(struct stage *s, const char *path, const char *arc
     return prompts_random(&s->prompts, 3, lengths, 1, s->model.shape.n_vocab, e);
 }
 
+static void close_stage(struct stage *s, const char *dir)
+{
+    record_close(&s->truth);
+    record_close(&s->got);
+    prompts_free(&s->prompts);
+    ref_model_close(s->ref);
+    gguf_close(&s->g);
+    temp_remove(dir);
+}
+
 /* ---- engines that round what enters their products ------------------------------------------- */
 
 /* How far a pass with rounded inputs is from the exact one, in parts of what the reference allows; and
@@ -152,12 +162,7 @@ void locate_rounding_case(struct test *t, const struct test_case *c)
     if (st == ST_OK) st = site_forward(&s.model, lo.tokens, N_TOKENS, &q8, false, &s.got, NULL, &e);
     if (test_ok(t, st, &e)) measure_rounding(t, &exact, &s.truth, &s.got);
     record_close(&exact);
-    record_close(&s.truth);
-    record_close(&s.got);
-    prompts_free(&s.prompts);
-    ref_model_close(s.ref);
-    gguf_close(&s.g);
-    temp_remove(dir);
+    close_stage(&s, dir);
 }
 
 void locate_arch_case(struct test *t, const struct test_case *c)
@@ -174,10 +179,5 @@ void locate_arch_case(struct test *t, const struct test_case *c)
     if (st == ST_OK) st = compare_truth(&s.truth, &s.model, &s.how, false, &e);
     if (st == ST_OK) st = locate_capture(&s.got, &s.g, "cpu", &how, &lo, &e);
     if (test_ok(t, st, &e)) change_all(t, &s);
-    record_close(&s.truth);
-    record_close(&s.got);
-    prompts_free(&s.prompts);
-    ref_model_close(s.ref);
-    gguf_close(&s.g);
-    temp_remove(dir);
+    close_stage(&s, dir);
 }
