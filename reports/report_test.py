@@ -249,6 +249,11 @@ def test_hostile(_):
     for name, tail in ("long", "é" * 3000), ("longer", "x" + "é" * 3000), ("hostile", EVIL):
         doc = recount(hostile(read(SAMPLE), tail))
         check_hostile(doc, write(name + ".json", doc))
+    good = write("good.json", recount(dict(passing(), cases=[])))
+    said = run("report", "diff", good, os.path.join(work, "hostile.json"), code=1)
+    said += run("report", "gate", os.path.join(work, "hostile.json"), "--policy",
+                os.path.join(HERE, "samples", "policy.json"), code=1)
+    assert "img" in said and not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", said), "a terminal would act on this"
     doc = read(SAMPLE)
     doc["cases"] = [dict(c, name=c["name"].replace(".", "." + "a" * 400, 1)) for c in doc["cases"]]
     check_hostile(recount(doc), write("alike.json", doc))

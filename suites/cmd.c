@@ -2,6 +2,7 @@
 #define _XOPEN_SOURCE 700 /* wcwidth */
 #include "build_info.h"
 #include "cmd.h"
+#include "info.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -127,6 +128,13 @@ const char *color(const char *name)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i][0], name) == 0) return table[i][1];
     return "";
+}
+
+void print_plain(const char *line)
+{
+    char *text = escape_text((struct gguf_str){line, strlen(line)}, false, 0);
+    puts(text ? text : "(no memory for a line)");
+    free(text);
 }
 
 size_t text_columns(const char *s, size_t len)

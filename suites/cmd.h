@@ -39,6 +39,9 @@ enum status cache_dir(char *out, size_t cap, struct err *e);
 /* Where the golden data is: option, else $ASSAY_VECTORS, else the build's or installed folder. */
 const char *vectors_dir(const char *option);
 
+/* A line of what a file says, with everything escaped that a terminal would act on. */
+void print_plain(const char *line);
+
 /* Width of a UTF-8 text on a terminal. */
 size_t text_columns(const char *s, size_t len);
 

@@ -64,7 +64,7 @@ static void print_entry(const json_t *e)
         buffer_put(&b, " -> ");
         buffer_number(&b, json_object_get(e, "new_used"));
     }
-    puts(b.data);
+    print_plain(b.data);
     buffer_free(&b);
 }
 
