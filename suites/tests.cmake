@@ -72,7 +72,12 @@ foreach(subject ${SUBJECTS})
     assay_test(determinism.quick.${subject} "determinism.*.${subject};--quick" quick full determinism ${subject})
     assay_test(determinism.${subject} "determinism.*.${subject};--rest" full determinism ${subject})
     assay_test(cache.quick.${subject} "cache.*.${subject};--quick" quick full cache ${subject})
-    assay_test(cache.${subject} "cache.*.${subject};--rest" full cache ${subject})
+    set(models "*")
+    if(subject STREQUAL "cuda-sim") # over latents, one type of each kind
+        set(models "*.llama*;cache.*.gemma2*;cache.*.refusal*;cache.f16-*.deepseek2;cache.q8_0-q4_0.deepseek2")
+    endif()
+    list(TRANSFORM models APPEND ".${subject}")
+    assay_test(cache.${subject} "cache.${models};--rest" full cache ${subject})
     assay_test(variants.${subject} "variants.*.${subject}" full variants ${subject})
     assay_test(sequences.quick.${subject} "sequences.*.${subject};--quick" quick full sequences ${subject})
     assay_test(sequences.${subject} "sequences.*.${subject};--rest" full sequences ${subject})
@@ -88,10 +93,11 @@ assay_test(synth synth full synth)
 # Architectures x types on random models: every architecture in three types (one on the simulated GPU),
 # and three of them in every type: NEOX RoPE and biases; caps and windows; experts and sinks. On Vulkan
 # the suite forward has these three in every type. `assay qualify --all-archs` is the whole.
-function(matrix_test name subject)
+function(matrix_test name subject) # or several, with commas
+    string(REPLACE "," ";" labels ${subject})
     add_test(NAME matrix.${name}.${subject} COMMAND assay qualify ${ARGN} --subjects ${subject}
         --out ${REPORT_DIR}/parts/matrix.${name}.${subject}.json)
-    set_tests_properties(matrix.${name}.${subject} PROPERTIES LABELS "full;qualify;${subject}"
+    set_tests_properties(matrix.${name}.${subject} PROPERTIES LABELS "full;qualify;${labels}"
         SKIP_RETURN_CODE 77 TIMEOUT 900 FIXTURES_REQUIRED report)
 endfunction()
 foreach(subject ${SUBJECTS})
@@ -100,16 +106,26 @@ foreach(subject ${SUBJECTS})
     else()
         matrix_test(archs ${subject} --all-archs --types F16,Q4_K,Q8_0)
     endif()
-    if(NOT subject STREQUAL "vulkan")
-        matrix_test(types ${subject} --archs qwen2,gemma2,gpt-oss)
-    endif()
 endforeach()
+# Two subjects share the encoding and the reference.
+set(ON_HOST cpu)
+if(cuda-sim IN_LIST SUBJECTS)
+    set(ON_HOST cpu,cuda-sim)
+endif()
+matrix_test(types ${ON_HOST} --archs qwen2,gemma2,gpt-oss)
+if(cuda IN_LIST SUBJECTS)
+    matrix_test(types cuda --archs qwen2,gemma2,gpt-oss)
+endif()
 assay_test(far far full far)
 assay_test(peers peers full peers)
 assay_test(cudasim cudasim full cudasim)
 
 foreach(subject ${SUBJECTS})
-    assay_test(locate.clean.${subject} "locate.clean.*.${subject}" full locate ${subject})
+    set(models "*")
+    if(subject STREQUAL "cuda-sim") # half a minute for each model
+        set(models "Q4_K_M.*")
+    endif()
+    assay_test(locate.clean.${subject} "locate.clean.${models}${subject}" full locate ${subject})
 endforeach()
 foreach(part damage arch rounding cause log trace effect)
     assay_test(locate.${part} "locate.${part}" full locate)
