@@ -230,11 +230,12 @@ static bool simulated(const char *subject)
     return begins(subject, "cuda-sim");
 }
 
-/* The later modes judge how a session runs, not what an architecture is: away from the processor,
- * which is quick, llama's models are enough for them, and one of those on a simulated GPU, which does
- * not repeat layers by the dozen either. */
+/* The later modes judge how a session runs, not what an architecture or a type is: away from the
+ * processor, which is quick, llama's models are enough for them, and one of those and one type on a
+ * simulated GPU, which does not repeat layers by the dozen either. */
 static size_t modes_on(const char *subject, const char *file)
 {
+    if (simulated(subject) && begins(file, "micro") && strcmp(file, "micro-q4_K") != 0) return 2;
     if (strcmp(subject, "cpu") == 0 || begins(file, "micro") || strcmp(file, "llama-plain") == 0)
         return N_MODES;
     if (!simulated(subject)) return begins(file, "llama") ? N_MODES : 2;
