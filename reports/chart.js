@@ -129,7 +129,7 @@ function tickText(v, log) {
     const e = Math.round(Math.log10(v));
     return e >= -2 && e <= 3 ? String(+v.toPrecision(3)) : "1e" + e;
   }
-  return Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(0) : String(v);
+  return Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? (+v.toPrecision(3)).toExponential() : String(v);
 }
 
 const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
