@@ -234,13 +234,24 @@ static const enum tensor_type family[] = {TYPE_F32,   TYPE_F16,  TYPE_BF16, TYPE
                                           TYPE_MXFP4, TYPE_Q4_K, TYPE_Q6_K, TYPE_IQ2_XXS};
 enum { N_FAMILY = sizeof family / sizeof *family };
 
+static bool in_family(const struct type_spec *t)
+{
+    bool in = false;
+    for (size_t i = 0; i < N_FAMILY; i++) in |= family[i] == t->id;
+    return in;
+}
+
 static bool has_type(const struct op_row *row, const struct type_spec *t)
 {
     if (t->use != USE_W) return false;
     if (row->types == TYPES_PLAIN) return t->block_elems == 1;
-    bool in = row->types == TYPES_ALL;
-    for (size_t i = 0; i < N_FAMILY; i++) in |= family[i] == t->id;
-    return in;
+    return row->types == TYPES_ALL || in_family(t);
+}
+
+/* Experts multiply by the kernels of matvec and matmul, which take a second to compile for a type. */
+static bool is_quick(const struct op_row *row, enum op op, const char *type)
+{
+    return row->quick && (op != OP_matmul_id || in_family(type_by_name(type)));
 }
 
 static void add(struct case_list *l, const struct op_row *row, enum op op, const char *type,
@@ -251,7 +262,7 @@ static void add(struct case_list *l, const struct op_row *row, enum op op, const
                           .type = type,
                           .shape = row->shape,
                           .subject = subject,
-                          .quick = row->quick,
+                          .quick = is_quick(row, op, type),
                           .run = runner(op),
                           .arg = row,
                           .index = op};
