@@ -258,7 +258,7 @@ struct ref_forward {
     /* What the engine rounds the inputs of products to: TYPE_F32 (0) not at all, TYPE_F16, TYPE_BF16,
      * TYPE_ID_END to the `act` type of the weights, or of the cache, in types.def. The pass does so too
      * (but for attention weights), and dev has room for an engine that rounds differently in each place
-     * (forward_rounded.c), local only of what stands for several operations. Only where `take` is set. */
+     * (forward_rounded.c), local only of what stands for several operations. Only where bounds are wanted. */
     enum tensor_type activations;
     /* Tokens per sequence that the engine is configured for, which some models choose RoPE factors
      * by; 0: the model's context_length. */
