@@ -322,6 +322,12 @@ enum status cudasim_type(struct cudasim_trial *s, const struct type_spec *type, 
     return s->ok && st == ST_OK ? do_matmul_id(s, &weight, 24, false) : st;
 }
 
+/* Blocks of 34 bytes: every second one begins at a multiple of 2 only. */
+static enum status do_odd_blocks(struct cudasim_trial *s)
+{
+    return cudasim_type(s, type_by_id(TYPE_Q8_0), 66);
+}
+
 const struct cudasim_operation cudasim_operations[] = {
     {"rms_norm", do_rms_norm},
     {"layer_norm", do_layer_norm},
@@ -341,5 +347,6 @@ const struct cudasim_operation cudasim_operations[] = {
     {"moe_sum", do_moe_sum},
     {"matmul_id_f16", do_many_pairs},
     {"matvec_id_f16", do_few_pairs},
+    {"matvec_fast_q8_0", do_odd_blocks},
     {NULL, NULL},
 };

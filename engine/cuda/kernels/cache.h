@@ -68,6 +68,9 @@ DEVICE_FN float cache1_iq4_nl(const uint8_t *b, uint32_t j)
 /* The 32 lanes of a score read 32 rows: 16 bytes of each at a time where they are aligned. */
 DEVICE_FN uint32_t cache_aligned(const uint8_t *b)
 {
+#ifdef MUTANT_wide
+    return 1;
+#endif
     return (uintptr_t)b % 16 == 0;
 }
 
@@ -79,7 +82,7 @@ DEVICE_FN void cache8_f32(const uint8_t *b, uint32_t g, float *v)
         return;
     }
     for (uint32_t h = 0; h < 2; h++) {
-        float4 f = ((const float4 *)(const void *)b)[h];
+        float4 f = k_float4(b + 16 * h);
         v[4 * h] = f.x;
         v[4 * h + 1] = f.y;
         v[4 * h + 2] = f.z;
@@ -92,7 +95,7 @@ DEVICE_FN void cache_words(const uint8_t *b, uint32_t *u)
 {
     const uint16_t *h = (const uint16_t *)(const void *)b;
     if (cache_aligned(b)) {
-        uint4 w = *(const uint4 *)(const void *)b;
+        uint4 w = k_uint4(b);
         u[0] = w.x;
         u[1] = w.y;
         u[2] = w.z;

@@ -4,6 +4,7 @@
  *   KERNEL_FN(name, args) { ... a.n ... }    a kernel whose only parameter is struct k_<args> a
  *   SHARED(type, name, [64][33]);            shared memory of a block
  *   K_FMA(a, b, c)                           a*b + c with one rounding on the device; in sums only
+ *   k_float4(p), k_uint4(p)                  16 bytes at once, p a multiple of 16
  */
 #ifndef CUDA_KERNEL_H
 #define CUDA_KERNEL_H
@@ -12,6 +13,8 @@
 #define KERNEL_FN(name, args) extern "C" __global__ void name(const struct k_##args a)
 #define SHARED(type, name, dims) __shared__ type name dims
 #define DEVICE_FN __device__ static __forceinline__
+DEVICE_FN float4 k_float4(const void *at) { return *(const float4 *)at; }
+DEVICE_FN uint4 k_uint4(const void *at) { return *(const uint4 *)at; }
 #else
 #include "cuda_sim.h"
 #endif

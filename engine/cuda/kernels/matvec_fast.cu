@@ -15,7 +15,9 @@
  *   Q4_K  0.5625        7.8                  9.2          48         10      20
  *   Q6_K  0.8203        7.9                  13           80         6       18
  * so instructions leave room above 8.7 for each, Q4_K the least, and what is in flight covers a
- * latency of 600 clocks (8.7 KiB). Not measured yet. */
+ * latency of 600 clocks (8.7 KiB). Not measured yet.
+ *
+ * MUTANT_align is a deliberate fault that cuda-sim must report. */
 #include "kernel.h"
 
 #define NIBBLES 0x0f0f0f0fu /* the low ones of four bytes */
@@ -35,14 +37,18 @@ DEVICE_FN float code_of(uint32_t codes, uint32_t j, float offset)
 
 DEVICE_FN uint32_t load_u16(const uint8_t *p) { return *(const uint16_t *)(const void *)p; }
 
-/* Four bytes at an even address. */
-DEVICE_FN uint32_t load_2u16(const uint8_t *p) { return load_u16(p) | load_u16(p + 2) << 16; }
-
 DEVICE_FN uint32_t load_u32(const uint8_t *p) { return *(const uint32_t *)(const void *)p; }
+
+/* Four bytes at an even address. */
+#ifdef MUTANT_align
+#define load_2u16 load_u32
+#else
+DEVICE_FN uint32_t load_2u16(const uint8_t *p) { return load_u16(p) | load_u16(p + 2) << 16; }
+#endif
 
 DEVICE_FN void load_x4(const float *x, float *v)
 {
-    float4 f = *(const float4 *)(const void *)x;
+    float4 f = k_float4(x);
     v[0] = f.x;
     v[1] = f.y;
     v[2] = f.z;
@@ -79,7 +85,7 @@ DEVICE_FN float dot_f16_pair(uint32_t u, const float *v, float sum)
 
 DEVICE_FN float dot_f16(const uint8_t *row, uint32_t i, const float *v, float sum)
 {
-    uint4 u = ((const uint4 *)(const void *)row)[i];
+    uint4 u = k_uint4(row + 16 * (size_t)i);
     sum = dot_f16_pair(u.x, v, sum);
     sum = dot_f16_pair(u.y, v + 2, sum);
     sum = dot_f16_pair(u.z, v + 4, sum);
@@ -96,7 +102,7 @@ DEVICE_FN float dot_bf16_pair(uint32_t u, const float *v, float sum)
 
 DEVICE_FN float dot_bf16(const uint8_t *row, uint32_t i, const float *v, float sum)
 {
-    uint4 u = ((const uint4 *)(const void *)row)[i];
+    uint4 u = k_uint4(row + 16 * (size_t)i);
     sum = dot_bf16_pair(u.x, v, sum);
     sum = dot_bf16_pair(u.y, v + 2, sum);
     sum = dot_bf16_pair(u.z, v + 4, sum);

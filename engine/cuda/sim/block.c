@@ -25,8 +25,9 @@ _Thread_local struct sim_place sim_place;
 _Thread_local struct sim_worker *sim_worker;
 
 static const char *const kind_names[] = {"barrier", "__syncwarp", "shuffle", "vote", "mma"};
-static const char *const fault_names[SIM_FAULTS] = {"out of bounds", "divergent barrier",
-                                                    "wrong mask", "race", "uninitialised read"};
+static const char *const fault_names[SIM_FAULTS] = {
+    "out of bounds", "misaligned access", "divergent barrier", "wrong mask",
+    "race",          "uninitialised read"};
 
 enum status sim_worker_open(struct sim_worker *w, struct err *e)
 {

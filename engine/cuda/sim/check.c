@@ -2,6 +2,7 @@
  *
  *   Bounds: an access lies within one argument of the launch (struct extent), in shared memory
  *     of the block, on the fiber's own stack, or (reads) in constant data of the program.
+ *   Alignment: of what one instruction loads or stores. A GPU stops there, a processor does not.
  *   Order: each byte keeps who wrote it last and the last two different threads that read it. A
  *     thread is known by its segment: the stretch of one warp between two __syncwarp or
  *     __syncthreads. Accesses of two threads are in order if they belong to different launches, or
@@ -307,9 +308,19 @@ void sim_check_access(const void *at, size_t n, bool write)
     check_access(at, n, write, false);
 }
 
+void sim_check_aligned(const void *at, size_t n)
+{
+    struct sim_checker *c = sim_worker ? sim_worker->checker : NULL;
+    size_t past = (uintptr_t)at % n;
+    if (c && past != 0)
+        sim_report(c->w, SIM_ALIGNMENT,
+                   "%zu bytes at once, at an address %zu past a multiple of %zu", n, past, n);
+}
+
 void sim_check_atomic(struct sim_checker *c, const void *at)
 {
     (void)c;
+    sim_check_aligned(at, sizeof(uint32_t));
     check_access(at, sizeof(uint32_t), true, true);
 }
 

@@ -43,13 +43,31 @@ void sim_shared(const char *name, void *at, size_t bytes);
 
 /* ---- who is running -------------------------------------------------------------------- */
 
-/* CUDA's vectors: one load of 16 bytes. */
+/* CUDA's vectors, and the one load that each is on a device; a compiler may load their parts. */
 typedef struct {
     float x, y, z, w;
 } float4;
 typedef struct {
     uint32_t x, y, z, w;
 } uint4;
+#ifdef __SANITIZE_THREAD__ /* this build is checked */
+void sim_check_aligned(const void *at, size_t n);
+#define SIM_ALIGNED(at, n) sim_check_aligned(at, n)
+#else
+#define SIM_ALIGNED(at, n)
+#endif
+
+static inline float4 k_float4(const void *at)
+{
+    SIM_ALIGNED(at, sizeof(float4));
+    return *(const float4 *)at;
+}
+
+static inline uint4 k_uint4(const void *at)
+{
+    SIM_ALIGNED(at, sizeof(uint4));
+    return *(const uint4 *)at;
+}
 
 struct sim_dim {
     uint32_t x, y, z;

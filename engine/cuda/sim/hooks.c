@@ -6,11 +6,13 @@
     void __tsan_read##n(void *p);                                                                  \
     void __tsan_read##n(void *p)                                                                   \
     {                                                                                              \
+        sim_check_aligned(p, n);                                                                   \
         sim_check_access(p, n, false);                                                             \
     }                                                                                              \
     void __tsan_write##n(void *p);                                                                 \
     void __tsan_write##n(void *p)                                                                  \
     {                                                                                              \
+        sim_check_aligned(p, n);                                                                   \
         sim_check_access(p, n, true);                                                              \
     }
 #define UNALIGNED(n)                                                                               \

@@ -23,6 +23,7 @@ sim_kernel *sim_kernel_of(const struct sim_build *b, enum kernel_id k);
 /* What went wrong first, by kind; the worst kind is told. */
 enum sim_fault {
     SIM_BOUNDS,    /* an access outside of the argument's bytes */
+    SIM_ALIGNMENT, /* one load or store of n bytes at an address that is not a multiple of n */
     SIM_DIVERGED,  /* a barrier that not all threads reach */
     SIM_MASK,      /* a shuffle or vote whose mask does not fit the lanes that take part */
     SIM_RACE,      /* two threads at one place between two barriers, one of them writing */
@@ -71,6 +72,8 @@ void sim_check_block(struct sim_checker *c);
 void sim_check_warp_met(struct sim_checker *c, uint32_t warp);
 void sim_check_block_met(struct sim_checker *c);
 void sim_check_access(const void *at, size_t n, bool write);
+/* n bytes are loaded or stored by one instruction. Reported only: the access itself is checked too. */
+void sim_check_aligned(const void *at, size_t n);
 void sim_check_atomic(struct sim_checker *c, const void *at); /* 4 bytes */
 /* What is known of the bytes of a buffer; NULL when out of memory. */
 void *sim_shadow_open(size_t bytes);
