@@ -1,5 +1,5 @@
-# CTest entries of what is around the program: its manual page and completion, and the example of
-# CONTRIBUTING.md. Included by CMakeLists.txt.
+# CTest entries of what is around the program: its manual page and completion, the script for GPUs, the
+# driver's header, and the example of CONTRIBUTING.md. Included by CMakeLists.txt.
 find_program(BASH bash)
 if(BASH)
     add_test(NAME shell COMMAND ${BASH} ${CMAKE_SOURCE_DIR}/ci/shell_test $<TARGET_FILE:assay>)
@@ -9,6 +9,18 @@ find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND)
     add_test(NAME cdash COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/ci/cdash_test.py ${CMAKE_BINARY_DIR}/cdash)
     set_tests_properties(cdash PROPERTIES LABELS "full;ci" TIMEOUT 300)
+endif()
+add_test(NAME gpu-script COMMAND ${CMAKE_SOURCE_DIR}/ci/gpu_test ${CMAKE_BINARY_DIR}/gpu-script)
+set_tests_properties(gpu-script PROPERTIES LABELS "quick;full;ci" TIMEOUT 120)
+# What the CUDA backend believes of the driver, where NVIDIA's header is there to compare with.
+if(NVCC)
+    cmake_path(GET NVCC PARENT_PATH nvcc_bin)
+    find_path(CUDA_HEADER_DIR cuda.h HINTS ${nvcc_bin}/../include)
+    if(CUDA_HEADER_DIR)
+        add_test(NAME cuda.abi COMMAND ${CMAKE_SOURCE_DIR}/ci/cuda_abi ${CMAKE_C_COMPILER} ${CUDA_HEADER_DIR}
+            ${CMAKE_BINARY_DIR}/cuda-abi)
+        set_tests_properties(cuda.abi PROPERTIES LABELS "quick;full;ci;cuda")
+    endif()
 endif()
 if(NOT ASSAY_SANITIZE)
     # Builds a whole tree, so it runs alone.

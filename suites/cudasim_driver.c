@@ -135,6 +135,16 @@ static enum status experts(struct device *d, struct err *e)
     return st == ST_OK ? ops->copy(d->b, &copy, e) : st;
 }
 
+/* From memory that is overwritten when the call returns. */
+static enum status upload_lent(struct device *d, struct view to, const float *x, struct err *e)
+{
+    static float lent[N];
+    memcpy(lent, x, sizeof lent);
+    enum status st = d->ops->upload(d->b, to, lent, sizeof lent, e);
+    memset(lent, 0xff, sizeof lent);
+    return st;
+}
+
 /* Norm, product, softmax over n of its values, experts, sum: lengths and factors change with the round. */
 static enum status sequence(struct device *d, const float *x, uint32_t round, float *out,
                             struct err *e)
@@ -148,7 +158,7 @@ static enum status sequence(struct device *d, const float *x, uint32_t round, fl
     const struct op_softmax soft = {.x = d->z, .out = d->z, .rows = 1, .n = n};
     const struct op_scale scale = {d->y, d->y, N, 1.0f + (float)round};
     const struct op_binary add = {d->y, d->z, d->y, N};
-    enum status st = ops->upload(d->b, d->x, x, N * sizeof *x, e);
+    enum status st = upload_lent(d, d->x, x, e);
     if (st == ST_OK) st = ops->rms_norm(d->b, &norm, e);
     if (st == ST_OK) st = ops->matvec(d->b, &product, e);
     if (st == ST_OK) st = ops->softmax(d->b, &soft, e);
@@ -224,6 +234,8 @@ struct fault {
     const char *told[3]; /* parts of the message */
 };
 
+enum { UPLOADS = 3 }; /* each waits: two when the device is opened, one in the sequence */
+
 static const struct fault faults[] = {
     {"no_device", "cuInit", 0, 100, false, false, ST_NO_DEVICE, {"cuInit", "NO_DEVICE"}},
     {"old_driver",
@@ -246,7 +258,7 @@ static const struct fault faults[] = {
     {"no_memory", "cuMemAlloc_v2", 2, 2, false, true, ST_NOMEM, {"cuMemAlloc_v2", "384 bytes"}},
     {"illegal_access",
      "cuStreamSynchronize",
-     0,
+     UPLOADS,
      700,
      false,
      true,
@@ -254,7 +266,7 @@ static const struct fault faults[] = {
      {"cuStreamSynchronize", "(700)", "rms_norm to add"}},
     {"illegal_access_sync",
      "cuStreamSynchronize",
-     1,
+     UPLOADS + 1,
      700,
      true,
      true,

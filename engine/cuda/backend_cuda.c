@@ -18,9 +18,10 @@ struct backend {
     struct driver driver;
     int device;
     bool retained;
-    cu_handle context, stream;
-    cu_handle modules[MAX_FATBINS];
-    cu_handle functions[KERNEL_COUNT];
+    cu_context context;
+    cu_stream stream;
+    cu_module modules[MAX_FATBINS];
+    cu_function functions[KERNEL_COUNT];
     struct queue queue;
     struct err broken; /* the device's first failure */
 };
@@ -114,7 +115,7 @@ static enum status open_device(struct backend *b, const struct backend_options *
     TRY(CU(d, context_retain, (&b->context, b->device)));
     b->retained = true;
     TRY(CU(d, context_use, (b->context)));
-    TRY(CU(d, stream_create, (&b->stream, CU_STREAM_NON_BLOCKING)));
+    TRY(CU(d, stream_create, (&b->stream, CU_NON_BLOCKING)));
     queue_open(&b->queue, d, b->stream, b->functions, each && strcmp(each, "1") == 0);
     cuda_choose(&b->cuda, variant, major >= 8);
     return load_kernels(b, e);
@@ -178,11 +179,13 @@ static enum status cuda_alloc(struct backend *b, size_t bytes, struct dbuf **out
     if (!d) return fail(e, ST_NOMEM, "cuda: no memory");
     char where[64];
     snprintf(where, sizeof where, "%zu bytes", bytes);
-    enum status st = CU_AT(&b->driver, where, alloc, (&d->base, bytes ? bytes : 1));
+    cu_address address = 0;
+    enum status st = CU_AT(&b->driver, where, alloc, (&address, bytes ? bytes : 1));
     if (st != ST_OK) {
         free(d);
         return leave(b, st, e);
     }
+    d->base = address;
     d->bytes = bytes;
     *out = d;
     return ST_OK;
@@ -214,9 +217,9 @@ static enum status cuda_upload(struct backend *b, struct view dst, const void *s
     if (dst.buf->read_only) return fail(e, ST_USAGE, "cuda: weights are read-only");
     if (bytes == 0) return ST_OK;
     enum status st = queue_submit(&b->queue, e);
-    /* From pageable memory: src has been copied, to the device or to the driver's own buffer, when
-     * the call returns. */
     if (st == ST_OK) st = CU(&b->driver, upload, (dst.buf->base + dst.off, src, bytes, b->stream));
+    /* The driver may still be reading src, which is the caller's again after this. */
+    if (st == ST_OK) st = queue_wait(&b->queue, e);
     return leave(b, st, e);
 }
 

@@ -47,8 +47,8 @@ void driver_close(struct driver *d)
     d->library = NULL;
 }
 
-enum status driver_check(const struct driver *d, int error, enum cu_call call, const char *args,
-                         const char *where, struct err *e)
+enum status driver_check(const struct driver *d, unsigned error, enum cu_call call,
+                         const char *args, const char *where, struct err *e)
 {
     if (error == CU_SUCCESS) return ST_OK;
     const char *name = NULL, *text = NULL;
@@ -58,6 +58,6 @@ enum status driver_check(const struct driver *d, int error, enum cu_call call, c
     if (error == CU_OUT_OF_MEMORY) st = ST_NOMEM;
     /* A driver that cannot even start has nothing to run on. */
     if (error == CU_NO_DEVICE || call == CU_CALL_init) st = ST_NO_DEVICE;
-    return fail(e, st, "cuda: %s%s%s%s: %s (%d): %s", symbols[call], args, where[0] ? ", " : "",
+    return fail(e, st, "cuda: %s%s%s%s: %s (%u): %s", symbols[call], args, where[0] ? ", " : "",
                 where, name ? name : "unknown error", error, text ? text : "no text");
 }

@@ -6,13 +6,21 @@
 
 #include "base.h"
 
-typedef void *cu_handle; /* context, module, function, stream, graph, node */
+/* Handles; the driver's own tags, so that engine/cuda/abi.c can compare prototypes with cuda.h. */
+typedef struct CUctx_st *cu_context;
+typedef struct CUmod_st *cu_module;
+typedef struct CUfunc_st *cu_function;
+typedef struct CUstream_st *cu_stream;
+typedef struct CUgraph_st *cu_graph;
+typedef struct CUgraphNode_st *cu_node;
+typedef struct CUgraphExec_st *cu_exec;
+typedef unsigned long long cu_address;
 
 enum {
     CU_SUCCESS = 0,
     CU_OUT_OF_MEMORY = 2,
     CU_NO_DEVICE = 100,
-    CU_STREAM_NON_BLOCKING = 1,
+    CU_NON_BLOCKING = 1, /* a stream that does not wait for the default one */
     CU_ATTRIBUTE_PROCESSORS = 16,
     CU_ATTRIBUTE_MAJOR = 75,
     CU_ATTRIBUTE_MINOR = 76
@@ -20,11 +28,12 @@ enum {
 
 /* CUDA_KERNEL_NODE_PARAMS_v2 */
 struct cu_kernel_node {
-    cu_handle function;
+    cu_function function;
     unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes;
     void **args;
     void **extra;
-    cu_handle kernel, context;
+    void *kernel;       /* NULL: the function says it */
+    cu_context context; /* NULL: the current one */
 };
 
 /* ENTRY(name, symbol, parameters) */
@@ -35,39 +44,39 @@ struct cu_kernel_node {
     ENTRY(device_get, cuDeviceGet, (int *device, int ordinal))                                     \
     ENTRY(device_name, cuDeviceGetName, (char *name, int cap, int device))                         \
     ENTRY(device_memory, cuDeviceTotalMem_v2, (size_t * bytes, int device))                        \
-    ENTRY(device_attribute, cuDeviceGetAttribute, (int *value, int attribute, int device))         \
-    ENTRY(context_retain, cuDevicePrimaryCtxRetain, (cu_handle * context, int device))             \
+    ENTRY(device_attribute, cuDeviceGetAttribute, (int *value, unsigned attribute, int device))    \
+    ENTRY(context_retain, cuDevicePrimaryCtxRetain, (cu_context * context, int device))            \
     ENTRY(context_release, cuDevicePrimaryCtxRelease_v2, (int device))                             \
-    ENTRY(context_use, cuCtxSetCurrent, (cu_handle context))                                       \
-    ENTRY(module_load, cuModuleLoadData, (cu_handle * module, const void *image))                  \
-    ENTRY(module_unload, cuModuleUnload, (cu_handle module))                                       \
+    ENTRY(context_use, cuCtxSetCurrent, (cu_context context))                                      \
+    ENTRY(module_load, cuModuleLoadData, (cu_module * module, const void *image))                  \
+    ENTRY(module_unload, cuModuleUnload, (cu_module module))                                       \
     ENTRY(module_function, cuModuleGetFunction,                                                    \
-          (cu_handle * function, cu_handle module, const char *name))                              \
-    ENTRY(alloc, cuMemAlloc_v2, (uint64_t * address, size_t bytes))                                \
-    ENTRY(free, cuMemFree_v2, (uint64_t address))                                                  \
+          (cu_function * function, cu_module module, const char *name))                            \
+    ENTRY(alloc, cuMemAlloc_v2, (cu_address * address, size_t bytes))                              \
+    ENTRY(free, cuMemFree_v2, (cu_address address))                                                \
     ENTRY(upload, cuMemcpyHtoDAsync_v2,                                                            \
-          (uint64_t to, const void *from, size_t bytes, cu_handle stream))                         \
+          (cu_address to, const void *from, size_t bytes, cu_stream stream))                       \
     ENTRY(download, cuMemcpyDtoHAsync_v2,                                                          \
-          (void *to, uint64_t from, size_t bytes, cu_handle stream))                               \
-    ENTRY(stream_create, cuStreamCreate, (cu_handle * stream, unsigned flags))                     \
-    ENTRY(stream_destroy, cuStreamDestroy_v2, (cu_handle stream))                                  \
-    ENTRY(stream_wait, cuStreamSynchronize, (cu_handle stream))                                    \
+          (void *to, cu_address from, size_t bytes, cu_stream stream))                             \
+    ENTRY(stream_create, cuStreamCreate, (cu_stream * stream, unsigned flags))                     \
+    ENTRY(stream_destroy, cuStreamDestroy_v2, (cu_stream stream))                                  \
+    ENTRY(stream_wait, cuStreamSynchronize, (cu_stream stream))                                    \
     ENTRY(launch, cuLaunchKernel,                                                                  \
-          (cu_handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,    \
-           unsigned bz, unsigned shared_bytes, cu_handle stream, void **args, void **extra))       \
-    ENTRY(graph_create, cuGraphCreate, (cu_handle * graph, unsigned flags))                        \
+          (cu_function function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,  \
+           unsigned bz, unsigned shared_bytes, cu_stream stream, void **args, void **extra))       \
+    ENTRY(graph_create, cuGraphCreate, (cu_graph * graph, unsigned flags))                         \
     ENTRY(graph_add_kernel, cuGraphAddKernelNode_v2,                                               \
-          (cu_handle * node, cu_handle graph, const cu_handle *after, size_t n_after,              \
+          (cu_node * node, cu_graph graph, const cu_node *after, size_t n_after,                   \
            const struct cu_kernel_node *kernel))                                                   \
     ENTRY(graph_instantiate, cuGraphInstantiateWithFlags,                                          \
-          (cu_handle * exec, cu_handle graph, unsigned long long flags))                           \
+          (cu_exec * exec, cu_graph graph, unsigned long long flags))                              \
     ENTRY(graph_set_kernel, cuGraphExecKernelNodeSetParams_v2,                                     \
-          (cu_handle exec, cu_handle node, const struct cu_kernel_node *kernel))                   \
-    ENTRY(graph_launch, cuGraphLaunch, (cu_handle exec, cu_handle stream))                         \
-    ENTRY(graph_exec_destroy, cuGraphExecDestroy, (cu_handle exec))                                \
-    ENTRY(graph_destroy, cuGraphDestroy, (cu_handle graph))                                        \
-    ENTRY(error_name, cuGetErrorName, (int error, const char **text))                              \
-    ENTRY(error_text, cuGetErrorString, (int error, const char **text))
+          (cu_exec exec, cu_node node, const struct cu_kernel_node *kernel))                       \
+    ENTRY(graph_launch, cuGraphLaunch, (cu_exec exec, cu_stream stream))                           \
+    ENTRY(graph_exec_destroy, cuGraphExecDestroy, (cu_exec exec))                                  \
+    ENTRY(graph_destroy, cuGraphDestroy, (cu_graph graph))                                         \
+    ENTRY(error_name, cuGetErrorName, (unsigned error, const char **text))                         \
+    ENTRY(error_text, cuGetErrorString, (unsigned error, const char **text))
 
 enum cu_call {
 #define ENTRY(name, symbol, params) CU_CALL_##name,
@@ -78,7 +87,7 @@ enum cu_call {
 struct driver {
     void *library;
     int version; /* 13000 = 13.0 */
-#define ENTRY(name, symbol, params) int(*name) params;
+#define ENTRY(name, symbol, params) unsigned(*name) params;
     CU_ENTRIES(ENTRY)
 #undef ENTRY
 };
@@ -90,8 +99,8 @@ void driver_close(struct driver *d);
 
 /* ST_OK, or what the driver's answer to a call means. args: the call's text; where: "" or more of
  * the place (a kernel's name). */
-enum status driver_check(const struct driver *d, int error, enum cu_call call, const char *args,
-                         const char *where, struct err *e);
+enum status driver_check(const struct driver *d, unsigned error, enum cu_call call,
+                         const char *args, const char *where, struct err *e);
 #define CU(d, name, args)           CU_AT(d, "", name, args)
 #define CU_AT(d, where, name, args) driver_check(d, (d)->name args, CU_CALL_##name, #args, where, e)
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void queue_open(struct queue *q, const struct driver *d, cu_handle stream,
-                const cu_handle *functions, bool each)
+void queue_open(struct queue *q, const struct driver *d, cu_stream stream,
+                const cu_function *functions, bool each)
 {
     memset(q, 0, sizeof *q);
     q->driver = d;
@@ -89,7 +89,7 @@ static enum status fill_graph(struct queue *q, struct queue_graph *g, struct err
     TRY(CU(d, graph_create, (&g->graph, 0)));
     for (size_t i = 0; i < g->n; i++) {
         struct cu_kernel_node k = node_of(q, &g->items[i], args);
-        const cu_handle *after = i ? &g->nodes[i - 1] : NULL;
+        const cu_node *after = i ? &g->nodes[i - 1] : NULL;
         TRY(CU_AT(d, kernel_table[g->items[i].kernel].name, graph_add_kernel,
                   (&g->nodes[i], g->graph, after, i ? 1 : 0, &k)));
     }

@@ -17,18 +17,19 @@ struct queued {
 };
 
 struct queue_graph {
-    cu_handle exec, graph;
+    cu_exec exec;
+    cu_graph graph;
     struct queued *items;
-    cu_handle *nodes;
+    cu_node *nodes;
     size_t n;
     uint64_t used; /* queue's clock at the last replay */
 };
 
 struct queue {
     const struct driver *driver;
-    cu_handle stream;
-    const cu_handle *functions; /* by kernel_id */
-    bool each;                  /* wait for every launch: errors name their kernel */
+    cu_stream stream;
+    const cu_function *functions; /* by kernel_id */
+    bool each;                    /* wait for every launch: errors name their kernel */
     struct queued items[QUEUE_MAX];
     size_t n;
     struct queue_graph graphs[QUEUE_GRAPHS];
@@ -37,8 +38,8 @@ struct queue {
     uint32_t first, last; /* kernels of what was submitted last, KERNEL_COUNT = nothing */
 };
 
-void queue_open(struct queue *q, const struct driver *d, cu_handle stream,
-                const cu_handle *functions, bool each);
+void queue_open(struct queue *q, const struct driver *d, cu_stream stream,
+                const cu_function *functions, bool each);
 void queue_close(struct queue *q);
 enum status queue_add(struct queue *q, const struct launch *l, struct err *e);
 /* Hands everything to the device. */
