@@ -501,8 +501,29 @@ static enum status judge_archs(struct run *r, struct err *e)
     return ST_OK;
 }
 
+/* A matrix has nothing to say if no subject can run: the report has their reasons. */
+static bool none_can_run(struct run *r)
+{
+    static struct qualify_row row;
+    const struct qualify q = {.subjects = r->args->subjects};
+    if (qualify_can_run(&row, &q)) return false;
+    note_reasons(r, &row);
+    for (size_t i = 0; i < row.n_subjects; i++) {
+        const struct test_case c = {
+            .suite = "qualify", .op = "logits", .subject = row.subjects[i].name};
+        struct case_result res = {.status = CASE_SKIP, .nmse_worst_row = NAN};
+        char again[SUBJECT_NAME + 4400];
+        snprintf(res.message, sizeof res.message, "%s", row.subjects[i].reason);
+        snprintf(again, sizeof again, "assay qualify --archs %s --subjects %s", r->args->archs,
+                 row.subjects[i].name);
+        report_case(r->report, &c, &res, 0, again);
+    }
+    return true;
+}
+
 static enum status qualify_archs(struct run *r, struct err *e)
 {
+    if (none_can_run(r)) return ST_OK;
     const char *base = getenv("TMPDIR");
     snprintf(r->dir, sizeof r->dir, "%.4000s/assay-qualify-XXXXXX", base && *base ? base : "/tmp");
     r->matrix = qualify_matrix_new(r->types.n);

@@ -21,6 +21,7 @@ static const char help[] =
     "  --ggml DIR         libggml-base.so is here: compare with it (suite peers)\n"
     "  --json FILE        write a report\n"
     "  --timeout SECONDS  for one case (default 300)\n"
+    "  --stop-on-failure  run nothing after the first case that fails\n"
     "  -v, --verbose      a line for every case\n\n"
     "examples:\n"
     "  assay test decode.q4_K             every subject's Q4_K decoder\n"
@@ -47,6 +48,7 @@ static int parse(int argc, char **argv, struct test_args *a)
         {"ggml", 0, OPTION_TEXT, &a->run.test.ggml, 0, 0},
         {"json", 0, OPTION_TEXT, &a->json, 0, 0},
         {"timeout", 0, OPTION_COUNT, &timeout, 1, 86400},
+        {"stop-on-failure", 0, OPTION_FLAG, &a->run.stop, 0, 0},
         {"verbose", 'v', OPTION_FLAG, &a->run.verbose, 0, 0},
     };
     int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
@@ -85,6 +87,8 @@ static int run(const struct test_args *a, const struct case_list *l)
     if (n[CASE_MARGINAL])
         printf("%zu of the passes use more than half of their bound\n", n[CASE_MARGINAL]);
     if (report && interrupted()) report_stopped(report, "interrupted");
+    if (report && bad && a->run.stop && bad + good + n[CASE_SKIP] < l->n)
+        report_stopped(report, "stopped at the first failure");
     if (report && report_save(report, a->json, &e) != ST_OK) {
         report_close(report);
         return cmd_error("test", &e);

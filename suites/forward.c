@@ -58,10 +58,20 @@ static void read_prompts(struct test *t, const struct gguf *g, size_t longest, s
     test_check(t, p->n > 0, "the file holds no prompts");
 }
 
-static void judge_engine(struct test *t, const struct test_case *c, const struct mode *mode,
-                         struct gguf *g, const struct expected *x)
+/* The case's subject, which evaluates models; else the case is over, before anything was computed. */
+static const struct subject *subject_of(struct test *t, const struct test_case *c)
 {
     const struct subject *s;
+    struct err e = {0};
+    if (!test_ok(t, subject_open(&s, c->subject, &e), &e)) return NULL;
+    if (s->backend) return s;
+    test_skip(t, "%s does not evaluate models", c->subject);
+    return NULL;
+}
+
+static void judge_engine(struct test *t, const struct subject *s, const struct mode *mode,
+                         struct gguf *g, const struct expected *x)
+{
     struct err e = {0};
     struct engine_model *model = NULL;
     struct engine_session *session = NULL;
@@ -71,11 +81,6 @@ static void judge_engine(struct test *t, const struct test_case *c, const struct
                                        .n_batch = 32,
                                        .unfused = mode->unfused,
                                        .always_matmul = mode->always_matmul};
-    if (!test_ok(t, subject_open(&s, c->subject, &e), &e)) return;
-    if (!s->backend) {
-        test_skip(t, "%s does not evaluate models", c->subject);
-        return;
-    }
     struct backend_stats before = {0}, after = {0};
     backend_ops_of(s->backend)->stats(s->backend, &before);
     enum status st = engine_model_from_gguf(&model, g, &e);
@@ -102,7 +107,7 @@ static void judge_engine(struct test *t, const struct test_case *c, const struct
 }
 
 /* A model in a mode: what the reference says, and then the engine. */
-static void judge_model(struct test *t, const struct test_case *c, const struct mode *mode,
+static void judge_model(struct test *t, const struct subject *s, const struct mode *mode,
                         struct gguf *g, const int32_t *tokens, const size_t *lengths, size_t n)
 {
     struct err e = {0};
@@ -114,7 +119,7 @@ static void judge_model(struct test *t, const struct test_case *c, const struct 
     }
     enum status st = expected_make(&x, ref, tokens, lengths, n, mode->k, mode->v, NULL, &e);
     if (test_ok(t, st, &e)) {
-        judge_engine(t, c, mode, g, &x);
+        judge_engine(t, s, mode, g, &x);
         expected_free(&x);
     }
     ref_model_close(ref);
@@ -123,14 +128,16 @@ static void judge_model(struct test *t, const struct test_case *c, const struct 
 static void run_forward(struct test *t, const struct test_case *c)
 {
     const struct mode *mode = &modes[c->index];
+    const struct subject *s = subject_of(t, c);
     char path[4096];
     struct gguf g;
     struct err e = {0};
     struct prompts p;
+    if (!s) return;
     snprintf(path, sizeof path, "%s/forward/%s.gguf.gz", t->options->vectors, (const char *)c->arg);
     if (!test_ok(t, gguf_open(&g, path, &e), &e)) return;
     read_prompts(t, &g, mode->longest, &p);
-    if (p.n) judge_model(t, c, mode, &g, p.tokens, p.lengths, p.n);
+    if (p.n) judge_model(t, s, mode, &g, p.tokens, p.lengths, p.n);
     gguf_close(&g);
 }
 
@@ -146,14 +153,15 @@ static void judge_random(struct test *t, const struct test_case *c, const struct
     struct prompt_set p;
     struct gguf g;
     struct err e = {0};
-    const char *dir = temp_dir(t);
+    const struct subject *s = subject_of(t, c);
+    const char *dir = s ? temp_dir(t) : NULL;
     if (!dir) return;
     o.out = path_in(t, dir, "model");
     if (o.out && test_ok(t, synth_write(&o, &done, &e), &e) &&
         test_ok(t, gguf_open(&g, o.out, &e), &e)) {
         test_check(t, done.n_other == 0, "%zu matrices have another type", done.n_other);
         if (test_ok(t, prompts_random(&p, 2, lengths, 1, 512, &e), &e)) {
-            judge_model(t, c, mode, &g, p.tokens, p.lengths, p.n);
+            judge_model(t, s, mode, &g, p.tokens, p.lengths, p.n);
             prompts_free(&p);
         }
         gguf_close(&g);

@@ -67,8 +67,9 @@ void mutant_command(char *out, size_t cap, const struct mutant *m, const char *s
     if (strcmp(m->subject, "-") != 0)
         snprintf(subject, sizeof subject, " --subject '%s%s%s'", m->subject, *m->variant ? "+" : "",
                  m->variant);
-    snprintf(out, cap, "'%s/assay' test '%s'%s --timeout 20 --json '%s/report.json'", scratch,
-             m->filter, subject, scratch);
+    snprintf(out, cap,
+             "'%s/assay' test '%s'%s --timeout 20 --stop-on-failure --json '%s/report.json'",
+             scratch, m->filter, subject, scratch);
 }
 
 void mutant_run(struct mutant_result *out, const struct mutant_build *b, const struct mutant *m,

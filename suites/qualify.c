@@ -122,14 +122,28 @@ static void *find_truth(void *arg)
 
 /* ---- conformance ------------------------------------------------------------------------- */
 
+/* ST_OK: it is open and evaluates models. */
+static enum status open_subject(const struct subject **out, const char *name, struct err *e)
+{
+    enum status st = subject_open(out, name, e);
+    if (st == ST_OK && !(*out)->backend)
+        st = fail(e, ST_UNSUPPORTED, "%s does not evaluate models", name);
+    return st;
+}
+
+static void note_failure(struct qualify_subject *s, enum status st, const struct err *e)
+{
+    s->verdict = VERDICT_NOT_RUN;
+    s->status = st == ST_NO_DEVICE || st == ST_UNSUPPORTED ? CASE_SKIP : CASE_FAIL;
+    snprintf(s->reason, sizeof s->reason, "%.255s", e->text);
+}
+
 /* got: its logits of the prompts of x. */
 static enum status run_subject(float **got, const struct qualify_subject *s, struct engine_model *m,
                                const struct expected *x, const struct qualify *q, struct err *e)
 {
     const struct subject *subject;
-    enum status st = subject_open(&subject, s->name, e);
-    if (st == ST_OK && !subject->backend)
-        st = fail(e, ST_UNSUPPORTED, "%s does not evaluate models", s->name);
+    enum status st = open_subject(&subject, s->name, e);
     size_t longest = q->prompts->longest;
     struct engine_session_options o = {.n_ctx = longest, .n_batch = longest < 512 ? longest : 512};
     struct engine_session *session = NULL;
@@ -153,10 +167,8 @@ static float *logits_of_subject(struct qualify_subject *s, struct engine_model *
     float *got = NULL;
     enum status st = run_subject(&got, s, m, &asked, q, &e);
     s->verdict = VERDICT_NOT_RUN;
-    if (st == ST_OK) return got;
-    s->status = st == ST_NO_DEVICE || st == ST_UNSUPPORTED ? CASE_SKIP : CASE_FAIL;
-    snprintf(s->reason, sizeof s->reason, "%.255s", e.text);
-    return NULL;
+    if (st != ST_OK) note_failure(s, st, &e);
+    return got;
 }
 
 static void judge_subject(struct qualify_subject *s, const float *got, const struct expected *x)
@@ -177,6 +189,31 @@ static bool subject_at(const struct qualify *q, size_t i, char *name, size_t cap
     return true;
 }
 
+/* The row's next subject; NULL past the last. */
+static struct qualify_subject *next_subject(struct qualify_row *row, const struct qualify *q)
+{
+    size_t i = row->n_subjects;
+    if (i == QUALIFY_SUBJECTS ||
+        !subject_at(q, i, row->subjects[i].name, sizeof row->subjects->name))
+        return NULL;
+    return &row->subjects[row->n_subjects++];
+}
+
+bool qualify_can_run(struct qualify_row *row, const struct qualify *q)
+{
+    const struct subject *subject;
+    struct qualify_subject *s;
+    bool can = false;
+    *row = (struct qualify_row){.n_subjects = 0};
+    while ((s = next_subject(row, q))) {
+        struct err e = {0};
+        enum status st = open_subject(&subject, s->name, &e);
+        if (st != ST_OK) note_failure(s, st, &e);
+        can = can || s->status != CASE_SKIP;
+    }
+    return can;
+}
+
 /* The reference and the subjects at the same time, then the verdicts. */
 static enum status evaluate(struct qualify_row *row, const struct qualify *q,
                             const struct ref_model *ref, struct engine_model *m, struct err *e)
@@ -187,12 +224,8 @@ static enum status evaluate(struct qualify_row *row, const struct qualify *q,
     pthread_t thread;
     bool apart = pthread_create(&thread, NULL, find_truth, &t) == 0;
     if (!apart) find_truth(&t);
-    while (row->n_subjects < QUALIFY_SUBJECTS &&
-           subject_at(q, row->n_subjects, row->subjects[row->n_subjects].name,
-                      sizeof row->subjects->name)) {
-        got[row->n_subjects] = logits_of_subject(&row->subjects[row->n_subjects], m, q);
-        row->n_subjects++;
-    }
+    struct qualify_subject *s;
+    while ((s = next_subject(row, q))) got[s - row->subjects] = logits_of_subject(s, m, q);
     if (apart) pthread_join(thread, NULL);
     row->layers = t.stats.layers;
     row->n_layers = t.stats.n;

@@ -43,6 +43,10 @@ struct qualify {
     const double *master; /* the master's logits over all prompts, or NULL */
 };
 
+/* Opens the subjects and names them in the row, with a reason for each that cannot run here. False
+ * if none can. */
+bool qualify_can_run(struct qualify_row *row, const struct qualify *q);
+
 /* Evaluates an opened model. ST_OK also when a subject fails or cannot run: that is in the row. */
 enum status qualify_evaluate(struct qualify_row *row, const struct qualify *q, const char *type,
                              struct gguf *g, struct err *e);

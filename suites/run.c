@@ -305,6 +305,7 @@ static void child_main(const struct case_list *l, const struct run_options *o, s
         note.result = run_case(&l->cases[i], o);
         note.done = true;
         if (!write_all(out, &note, sizeof note)) break;
+        if (o->stop && is_bad(note.result.status)) break;
     }
     subjects_close();
     exit(0);
@@ -357,6 +358,7 @@ struct run_state {
     const struct run_options *o;
     struct report *report;
     struct run_totals *totals;
+    bool failed; /* a case */
 };
 
 static void take_result(struct run_state *s, size_t i, const struct case_result *r)
@@ -369,6 +371,7 @@ static void take_result(struct run_state *s, size_t i, const struct case_result 
              (unsigned long long)s->o->test.seed, named ? " --subject '" : "",
              named ? c->subject : "", named ? "'" : "");
     s->totals->by_status[r->status]++;
+    s->failed = s->failed || is_bad(r->status);
     if (s->o->verbose || is_bad(r->status)) {
         progress_end();
         print_result(name, r, rerun);
@@ -438,6 +441,6 @@ void cases_run(const struct case_list *l, const struct run_options *o, struct re
 {
     *totals = (struct run_totals){0};
     struct run_state s = {.l = l, .o = o, .report = report, .totals = totals};
-    for (size_t i = 0; i < l->n && !interrupted();) i = run_child(&s, i);
+    for (size_t i = 0; i < l->n && !interrupted() && !(o->stop && s.failed);) i = run_child(&s, i);
     progress_end();
 }

@@ -12,6 +12,7 @@ struct run_options {
     size_t n_filters;
     bool rest_only;   /* only cases that are not quick */
     bool verbose;     /* a line for every case */
+    bool stop;        /* after the first case that fails */
     unsigned timeout; /* seconds for one case */
 };
 
