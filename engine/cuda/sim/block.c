@@ -60,12 +60,27 @@ void sim_report(struct sim_worker *w, enum sim_fault kind, const char *fmt, ...)
     va_end(ap);
 }
 
+/* The running thread waits or has ended: on with the next lane of its warp that can go on, which
+ * run_warp would resume next anyhow, or back to run_warp. */
+static void leave(struct sim_worker *w)
+{
+    struct sim_thread *t = w->current;
+    uint32_t next = sim_place.thread.x + 1;
+    if (w->stop || next % WARP == 0 || t[1].wait != RUN) {
+        fiber_swap(&t->point, &w->scheduler);
+        return;
+    }
+    sim_place.thread.x = next;
+    w->current = t + 1;
+    fiber_swap(&t->point, &t[1].point);
+}
+
 void sim_abandon(struct sim_worker *w)
 {
     w->stop = true;
     if (!w->current) return;
     w->current->wait = DONE;
-    fiber_swap(&w->current->point, &w->scheduler);
+    leave(w);
 }
 
 uint32_t sim_wait(enum sim_collective kind, uint32_t mask, uint32_t value, uint32_t source,
@@ -96,7 +111,7 @@ uint32_t sim_wait(enum sim_collective kind, uint32_t mask, uint32_t value, uint3
     t->mask = mask;
     t->value = value;
     t->source = source;
-    fiber_swap(&t->point, &w->scheduler);
+    leave(w);
     return t->value;
 }
 
@@ -117,7 +132,7 @@ static void thread_main(void)
     struct sim_worker *w = sim_worker;
     w->kernel(w->launch->args);
     w->current->wait = DONE;
-    fiber_swap(&w->current->point, &w->scheduler);
+    leave(w);
 }
 
 static void resume(struct sim_worker *w, uint32_t i)
@@ -256,7 +271,9 @@ static void run_block_fibers(struct sim_worker *w)
     uint32_t n = w->launch->block;
     if (w->checker) sim_check_block(w->checker);
     for (uint32_t i = 0; i < n; i++) {
-        fiber_make(&w->threads[i].point, w->stacks + (size_t)i * SIM_STACK, SIM_STACK, thread_main);
+        /* Not all stacks' ends in the same few lines of a cache. */
+        const size_t bytes = SIM_STACK - i % 64 * SIM_STACK_SHIFT;
+        fiber_make(&w->threads[i].point, w->stacks + (size_t)i * SIM_STACK, bytes, thread_main);
         w->threads[i].wait = RUN;
     }
     do {

@@ -31,7 +31,7 @@ enum sim_fault {
     SIM_FAULTS
 };
 
-enum { SIM_MAX_THREADS = 1024, SIM_STACK = 64 * 1024 };
+enum { SIM_MAX_THREADS = 1024, SIM_STACK = 64 * 1024, SIM_STACK_SHIFT = 320 };
 
 struct sim_checker;
 
