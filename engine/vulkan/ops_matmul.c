@@ -52,7 +52,7 @@ static enum status prepare_rows(struct backend *b, struct dispatch *d, const str
     d->kernel = KERNEL_product_rows;
     d->texels = w->at.buf->texels[win->segment];
     d->params.base[0] += (uint32_t)win->offset;
-    d->spec[0] = n_rows >= 1024 ? 256 : n_rows > 64 ? 128 : 32;
+    d->spec[0] = n_rows >= 1024 ? 256 : 64; /* a pipeline each, which takes long to compile */
     d->spec[2] = d->params.base[0] % 16 == 0 && row % 16 == 0;
     d->groups = vk_div_up(n_rows, d->spec[0]);
     if (d->texels) return ST_OK;
