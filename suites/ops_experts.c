@@ -264,16 +264,16 @@ static bool expect_expert(struct test *t, struct expert_product *p, size_t exper
 {
     const size_t m = p->m, k = p->k;
     size_t n = 0;
-    double *x = test_alloc(t, p->n_cols * k, sizeof *x);
-    double *y = test_alloc(t, p->n_cols * m, sizeof *y),
-           *mag = test_alloc(t, p->n_cols * m, sizeof *mag);
-    if (!x || !y || !mag) return false;
-    for (size_t i = 0; i < p->n_cols; i++) {
-        if ((size_t)p->ids[i] != expert) continue;
-        for (size_t j = 0; j < k; j++) x[n * k + j] = (double)p->x[i / p->x_step * k + j];
-        n++;
-    }
+    for (size_t i = 0; i < p->n_cols; i++) n += (size_t)p->ids[i] == expert;
     if (n == 0) return true;
+    double *x = test_alloc(t, n * k, sizeof *x);
+    double *y = test_alloc(t, n * m, sizeof *y), *mag = test_alloc(t, n * m, sizeof *mag);
+    if (!x || !y || !mag) return false;
+    for (size_t i = 0, at = 0; i < p->n_cols; i++) {
+        if ((size_t)p->ids[i] != expert) continue;
+        for (size_t j = 0; j < k; j++) x[at * k + j] = (double)p->x[i / p->x_step * k + j];
+        at++;
+    }
     ref_matmul(p->type, p->w + expert * m * type_bytes(type_by_id(p->type), k), m, k, x, n,
                p->bias ? p->bias + expert * m : NULL, y, mag);
     for (size_t i = p->n_cols; i-- > 0;) {
