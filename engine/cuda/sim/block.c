@@ -29,11 +29,14 @@ static const char *const fault_names[SIM_FAULTS] = {
     "out of bounds", "misaligned access", "divergent barrier", "wrong mask",
     "race",          "uninitialised read"};
 
+enum { SHARED_ALIGN = 16 };
+
 enum status sim_worker_open(struct sim_worker *w, struct err *e)
 {
     w->threads = alloc_array(SIM_MAX_THREADS, sizeof *w->threads);
     w->stacks = fiber_stacks((size_t)SIM_MAX_THREADS * SIM_STACK);
-    if (w->threads && w->stacks) return ST_OK;
+    w->shared = alloc_array(SIM_SHARED + 2 * SIM_ARRAYS * (size_t)SIM_FENCE, 1);
+    if (w->threads && w->stacks && w->shared) return ST_OK;
     return fail(e, ST_NOMEM, "cuda-sim: no memory for %d stacks", SIM_MAX_THREADS);
 }
 
@@ -41,6 +44,7 @@ void sim_worker_close(struct sim_worker *w)
 {
     fiber_stacks_free(w->stacks, (size_t)SIM_MAX_THREADS * SIM_STACK);
     free(w->threads);
+    free(w->shared);
 }
 
 void sim_report(struct sim_worker *w, enum sim_fault kind, const char *fmt, ...)
@@ -124,6 +128,25 @@ void sim_mma(float *d, const uint32_t *a, const uint32_t *b, int line)
         t->b = b;
     }
     sim_wait(SIM_MMA, UINT32_MAX, 0, 0, line);
+}
+
+void *sim_shared(const void *declared, const char *name, size_t bytes)
+{
+    struct sim_worker *w = sim_worker;
+    for (uint32_t i = 0; i < w->n_arrays; i++)
+        if (w->arrays[i].declared == declared) return w->arrays[i].at;
+    const size_t used = w->shared_used + (bytes + SHARED_ALIGN - 1) / SHARED_ALIGN * SHARED_ALIGN;
+    uint8_t *at = w->shared + w->shared_used + w->n_arrays * (2 * (size_t)SIM_FENCE) + SIM_FENCE;
+    if (w->n_arrays == SIM_ARRAYS || used > SIM_SHARED ||
+        (w->checker && !sim_check_shared(w->checker, name, at, bytes))) {
+        sim_report(w, SIM_BOUNDS, "no room for shared %s: %zu bytes after %zu in %u arrays", name,
+                   bytes, w->shared_used, w->n_arrays);
+        sim_abandon(w);
+        return w->shared;
+    }
+    w->arrays[w->n_arrays++] = (struct sim_array){declared, at};
+    w->shared_used = used;
+    return at;
 }
 
 /* The first code of a fiber. */
@@ -291,6 +314,8 @@ void sim_run_blocks(struct sim_worker *w, uint64_t begin, uint64_t end)
         (struct sim_place){.threads = {l->block, 1, 1}, .blocks = {l->grid_x, l->grid_y, 1}};
     w->current = NULL;
     w->stop = false;
+    w->n_arrays = 0;
+    w->shared_used = 0;
     for (uint64_t i = begin; i < end && !w->stop; i++) {
         w->block = i;
         sim_place.block.x = (uint32_t)(i % l->grid_x);

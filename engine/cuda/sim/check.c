@@ -44,7 +44,7 @@ struct range {
     uintptr_t begin, end;
 };
 
-enum { MAX_SHARED = 8, MAX_RANGES = 64 };
+enum { MAX_RANGES = 64 };
 
 struct sim_checker {
     struct sim_worker *w;
@@ -55,7 +55,7 @@ struct sim_checker {
     size_t n_segments, cap_segments;
     uint64_t warp_segment[SIM_MAX_THREADS / WARP];
     uint32_t interval;
-    struct shared_array shared[MAX_SHARED];
+    struct shared_array shared[SIM_ARRAYS];
     uint32_t n_shared;
     struct range constants[MAX_RANGES];
     size_t n_constants;
@@ -89,7 +89,7 @@ enum status sim_checker_open(struct sim_checker **out, struct err *e)
 void sim_checker_close(struct sim_checker *c)
 {
     if (!c) return;
-    for (uint32_t i = 0; i < MAX_SHARED; i++) free(c->shared[i].cells);
+    for (uint32_t i = 0; i < SIM_ARRAYS; i++) free(c->shared[i].cells);
     free(c->segments);
     free(c);
 }
@@ -324,26 +324,18 @@ void sim_check_atomic(struct sim_checker *c, const void *at)
     check_access(at, sizeof(uint32_t), true, true);
 }
 
-/* Called by every thread at every SHARED; the first of a launch counts. */
-void sim_shared(const char *name, void *at, size_t bytes)
+bool sim_check_shared(struct sim_checker *c, const char *name, const void *at, size_t bytes)
 {
-    struct sim_checker *c = sim_worker->checker;
-    if (!c) return;
-    for (uint32_t i = 0; i < c->n_shared; i++)
-        if (c->shared[i].at == (uintptr_t)at) return;
-    struct shared_array *s = c->n_shared < MAX_SHARED ? &c->shared[c->n_shared] : NULL;
-    if (s && s->cap < bytes) {
+    struct shared_array *s = &c->shared[c->n_shared];
+    if (s->cap < bytes) {
         free(s->cells);
         s->cells = alloc_array(bytes, sizeof *s->cells);
         s->cap = s->cells ? bytes : 0;
     }
-    if (!s || !s->cells) {
-        sim_report(c->w, SIM_BOUNDS, "shared %s: no room to check it", name);
-        sim_abandon(c->w);
-        return;
-    }
+    if (!s->cells) return false;
     c->n_shared++;
     s->name = name;
     s->at = (uintptr_t)at;
     s->bytes = bytes;
+    return true;
 }

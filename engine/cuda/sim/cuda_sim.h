@@ -1,6 +1,6 @@
 /* CUDA's words for a C compiler: what the kernels need to run on the processor.
- * A block's threads are fibers of one system thread (block.c), so shared memory is a thread-local
- * array. Compiled several times, SIM_BUILD names the result: fast, check (with -fsanitize=thread:
+ * A block's threads are fibers of one system thread (block.c), which has one area for what a block
+ * shares. Compiled several times, SIM_BUILD names the result: fast, check (with -fsanitize=thread:
  * check.c sees every access), and one per mutant. */
 #ifndef CUDA_SIM_H
 #define CUDA_SIM_H
@@ -29,17 +29,14 @@
 #define DEVICE_FN    static inline
 #define DEVICE_TABLE static const
 
-/* Between bytes that nothing may touch, and known by name to the checks. */
-enum { SIM_FENCE = 256 };
+/* Shared memory: the block's bytes for a declaration, the same for all its threads. Their address in
+ * the source tells declarations apart. */
 #define SHARED(type, name, dims)                                                                   \
-    static _Thread_local struct {                                                                  \
-        unsigned char before[SIM_FENCE];                                                           \
-        type at dims;                                                                              \
-        unsigned char after[SIM_FENCE];                                                            \
-    } SIM_PASTE(name, shared);                                                                     \
-    __typeof__(&SIM_PASTE(name, shared).at[0]) name = SIM_PASTE(name, shared).at;                  \
-    sim_shared(#name, name, sizeof SIM_PASTE(name, shared).at)
-void sim_shared(const char *name, void *at, size_t bytes);
+    static char SIM_PASTE(name, declared);                                                         \
+    type(*SIM_PASTE(name, array)) dims =                                                           \
+        sim_shared(&SIM_PASTE(name, declared), #name, sizeof(type dims));                          \
+    __typeof__(&(*SIM_PASTE(name, array))[0]) name = *SIM_PASTE(name, array)
+void *sim_shared(const void *declared, const char *name, size_t bytes);
 
 /* ---- who is running -------------------------------------------------------------------- */
 

@@ -31,9 +31,21 @@ enum sim_fault {
     SIM_FAULTS
 };
 
-enum { SIM_MAX_THREADS = 1024, SIM_STACK = 64 * 1024, SIM_STACK_SHIFT = 320 };
+enum {
+    SIM_MAX_THREADS = 1024,
+    SIM_STACK = 64 * 1024,
+    SIM_STACK_SHIFT = 320,
+    SIM_SHARED = 48 * 1024, /* of a block: what a kernel may declare on any device */
+    SIM_ARRAYS = 8,         /* in it, each between bytes that nothing may touch */
+    SIM_FENCE = 256
+};
 
 struct sim_checker;
+
+struct sim_array {
+    const void *declared;
+    uint8_t *at;
+};
 
 /* One system thread's share of a launch. */
 struct sim_worker {
@@ -42,6 +54,10 @@ struct sim_worker {
     struct sim_checker *checker; /* NULL: no checks */
     struct sim_thread *threads;  /* SIM_MAX_THREADS */
     uint8_t *stacks;
+    uint8_t *shared;
+    struct sim_array arrays[SIM_ARRAYS]; /* of this launch */
+    uint32_t n_arrays;
+    size_t shared_used;
     struct fiber_point scheduler;
     struct sim_thread *current; /* NULL: threads run without fibers */
     uint64_t block;             /* flat index */
@@ -75,6 +91,8 @@ void sim_check_access(const void *at, size_t n, bool write);
 /* n bytes are loaded or stored by one instruction. Reported only: the access itself is checked too. */
 void sim_check_aligned(const void *at, size_t n);
 void sim_check_atomic(struct sim_checker *c, const void *at); /* 4 bytes */
+/* A kernel of this launch has declared its next array. False when out of memory. */
+bool sim_check_shared(struct sim_checker *c, const char *name, const void *at, size_t bytes);
 /* What is known of the bytes of a buffer; NULL when out of memory. */
 void *sim_shadow_open(size_t bytes);
 void sim_shadow_close(void *shadow);
