@@ -24,17 +24,38 @@ static float half(float x)
     return ref_f16_to_f32(ref_f32_to_f16(x));
 }
 
-static double dot(enum site_accumulate sum, const float *w, const double *x, size_t n)
+/* The sum of products and that of their magnitudes, in parts that do not wait for each other. */
+static double dot_exact(const float *w, const double *x, size_t n, double *mag)
 {
-    double exact = 0;
+    enum { PARTS = 8 };
+    double sum[PARTS] = {0}, abs[PARTS] = {0};
+    size_t i = 0;
+    for (; i + PARTS <= n; i += PARTS)
+        for (size_t p = 0; p < PARTS; p++) {
+            double product = (double)w[i + p] * x[i + p];
+            sum[p] += product;
+            abs[p] += fabs(product);
+        }
+    for (; i < n; i++) {
+        sum[i % PARTS] += (double)w[i] * x[i];
+        abs[i % PARTS] += fabs((double)w[i] * x[i]);
+    }
+    for (size_t p = 1; p < PARTS; p++) {
+        sum[0] += sum[p];
+        abs[0] += abs[p];
+    }
+    *mag = abs[0];
+    return sum[0];
+}
+
+static double dot_rounded(enum site_accumulate sum, const float *w, const double *x, size_t n)
+{
     float low = 0;
-    if (sum == SUM_F64)
-        for (size_t i = 0; i < n; i++) exact += (double)w[i] * x[i];
-    else if (sum == SUM_F32)
+    if (sum == SUM_F32)
         for (size_t i = 0; i < n; i++) low += w[i] * (float)x[i];
     else
         for (size_t i = 0; i < n; i++) low = half(low + half(w[i] * (float)x[i]));
-    return sum == SUM_F64 ? exact : (double)low;
+    return (double)low;
 }
 
 /* ---- operations ---------------------------------------------------------------------------- */
@@ -82,11 +103,10 @@ static void linear_row(void *ctx, size_t i)
     const double bias = w->bias ? (double)w->bias[i] : 0;
     for (size_t r = 0; r < k->rows; r++) {
         const double *x = k->x + r * w->n_in;
-        double mag = fabs(bias);
-        k->y[r * w->n_out + i] = w->scale * dot(k->sum, row, x, w->n_in) + bias;
-        for (size_t c = 0; k->mag && c < w->n_in; c++)
-            mag += fabs(w->scale * (double)row[c] * x[c]);
-        if (k->mag) k->mag[r * w->n_out + i] = mag;
+        double mag, dot = dot_exact(row, x, w->n_in, &mag);
+        if (k->sum != SUM_F64) dot = dot_rounded(k->sum, row, x, w->n_in);
+        k->y[r * w->n_out + i] = w->scale * dot + bias;
+        if (k->mag) k->mag[r * w->n_out + i] = fabs(w->scale) * mag + fabs(bias);
         if (k->step) k->border[r * w->n_out + i] = border_of(k, row, x, k->step + r * w->n_in);
     }
     free(row);
