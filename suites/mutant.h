@@ -79,8 +79,9 @@ struct mutant_result {
     double seconds;
 };
 
-/* The shell command that runs a mutated program on the cases that it must fail. */
-void mutant_command(char *out, size_t cap, const struct mutant *m, const char *scratch);
+/* Runs the mutated program on cases, each filter after a blank and quoted for the shell, on the
+ * mutant's subject; the exit status of `assay test`, or -1. The report is scratch/report.json. */
+int mutant_test(const char *filters, const struct mutant *m, const char *scratch, const char *log);
 const char *mutant_verdict_name(enum mutant_verdict v);
 /* Makes and runs one mutant. */
 void mutant_run(struct mutant_result *out, const struct mutant_build *b, const struct mutant *m,

@@ -241,12 +241,25 @@ static enum status compile_units(struct text *script, struct text *objects,
 
 /* ---- shaders -------------------------------------------------------------------------------- */
 
-/* Shaders of the types that the filter names, of f32, and of no type: the others are left out of
- * the mutated program, whose cases would then be skipped. */
+static bool starts(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* Shaders of no type, and of those for types what the cases need: an operation reads rows or
+ * multiplies, in the type that the filter names; a model also has weights in f32. The others are left
+ * out of the mutated program, which says so when a case asks for one. */
 static bool shader_needed(const char *name, const char *filter)
 {
     const char *type = strchr(name, '.');
-    if (!type || strcmp(type, ".f32") == 0) return true;
+    if (!type) return true;
+    bool reads = starts(filter, "decode.") || starts(filter, "ops.get_rows.");
+    if (reads || starts(filter, "ops.")) {
+        bool used = starts(name, "get_rows") ? reads : starts(filter, "ops.mat");
+        if (!used) return false;
+    } else if (strcmp(type, ".f32") == 0) {
+        return true;
+    }
     for (const char *p = filter; *p; p++) {
         size_t i = 0;
         while (type[i] && tolower((unsigned char)p[i]) == type[i]) i++;

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *mutant_verdict_name(enum mutant_verdict v)
@@ -50,7 +51,8 @@ static void judge(struct mutant_result *r, const char *report, int code)
     if (code == EXIT_FAIL && r->failed > 0) {
         r->verdict = MUTANT_KILLED;
     } else if (code == EXIT_NOTHING && r->cases > 0) {
-        r->verdict = MUTANT_NOT_RUN;
+        bool shader = strncmp(r->message, "no shader", 9) == 0; /* that mutant_make left out */
+        r->verdict = shader ? MUTANT_NOT_BUILT : MUTANT_NOT_RUN;
     } else {
         r->verdict = MUTANT_SURVIVED;
         if (r->cases == 0)
@@ -61,21 +63,27 @@ static void judge(struct mutant_result *r, const char *report, int code)
     json_decref(root);
 }
 
-void mutant_command(char *out, size_t cap, const struct mutant *m, const char *scratch)
+int mutant_test(const char *filters, const struct mutant *m, const char *scratch, const char *log)
 {
     char subject[64] = "";
     if (strcmp(m->subject, "-") != 0)
         snprintf(subject, sizeof subject, " --subject '%s%s%s'", m->subject, *m->variant ? "+" : "",
                  m->variant);
-    snprintf(out, cap,
-             "'%s/assay' test '%s'%s --timeout 20 --stop-on-failure --json '%s/report.json'",
-             scratch, m->filter, subject, scratch);
+    size_t cap = 2 * strlen(scratch) + strlen(filters) + sizeof subject + 100;
+    char *command = malloc(cap);
+    if (!command) return -1;
+    snprintf(command, cap,
+             "'%s/assay' test%s%s --timeout 20 --stop-on-failure --json '%s/report.json'", scratch,
+             filters, subject, scratch);
+    int code = mutant_shell(command, log);
+    free(command);
+    return code;
 }
 
 void mutant_run(struct mutant_result *out, const struct mutant_build *b, const struct mutant *m,
                 bool keep)
 {
-    char scratch[2048], log[2100], report[2100], command[8192];
+    char scratch[2048], log[2100], report[2100], filter[512];
     struct err e = {0};
     double start = now_seconds();
     *out = (struct mutant_result){.used = NAN};
@@ -84,8 +92,8 @@ void mutant_run(struct mutant_result *out, const struct mutant_build *b, const s
     snprintf(report, sizeof report, "%s/report.json", scratch);
     enum status st = mutant_make(b, m, scratch, &e);
     if (st == ST_OK) {
-        mutant_command(command, sizeof command, m, scratch);
-        judge(out, report, mutant_shell(command, log));
+        snprintf(filter, sizeof filter, " '%s'", m->filter);
+        judge(out, report, mutant_test(filter, m, scratch, log));
     } else {
         out->verdict = st == ST_FORMAT ? MUTANT_NO_ANCHOR : MUTANT_NOT_BUILT;
         snprintf(out->message, sizeof out->message, "%s", e.text);
