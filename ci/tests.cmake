@@ -24,7 +24,7 @@ if(NVCC)
 endif()
 if(NOT ASSAY_SANITIZE)
     # Builds a whole tree, so it runs alone.
-    add_test(NAME add-toy-type COMMAND ${CMAKE_SOURCE_DIR}/ci/add-toy-type ${CMAKE_BINARY_DIR}/toy)
+    add_test(NAME add-toy-type COMMAND ${CMAKE_SOURCE_DIR}/ci/add-toy-type ${CMAKE_BINARY_DIR}/toy ${CMAKE_BINARY_DIR})
     set_tests_properties(add-toy-type PROPERTIES LABELS "full;ci" TIMEOUT 1800 RUN_SERIAL ON
         SKIP_RETURN_CODE 77)
 endif()
