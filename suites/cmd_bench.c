@@ -6,6 +6,8 @@
 #include "options.h"
 #include "report.h"
 #include "subject.h"
+#include "terminal.h"
+#include "paths.h"
 
 #include <stdio.h>
 #include <stdlib.h>

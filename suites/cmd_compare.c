@@ -7,6 +7,8 @@
 #include "options.h"
 #include "report.h"
 #include "source.h"
+#include "terminal.h"
+#include "paths.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* assay devices: every device of every backend, and why there is none. */
 #include "cmd.h"
 #include "backend.h"
+#include "terminal.h"
 
 #include <getopt.h>
 #include <jansson.h>

@@ -9,7 +9,9 @@
 #include "report.h"
 #include "subject.h"
 #include "tracefile.h"
-#include "utf8.h"
+#include "terminal.h"
+#include "paths.h"
+#include "text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -130,7 +132,7 @@ static enum status read_text(struct work *w, const struct engine_model *m, struc
     enum status st = file_open(&f, w->a->text, e);
     if (st != ST_OK) return st;
     const char *s = (const char *)f.bytes.data;
-    const size_t valid = utf8_valid(s, f.bytes.size, NULL);
+    const size_t valid = text_valid(s, f.bytes.size, NULL);
     if (valid < f.bytes.size)
         st = fail(e, ST_FORMAT, "%s: invalid UTF-8 at byte %zu", w->a->text, valid);
     if (st == ST_OK)

@@ -4,6 +4,8 @@
 #include "locate_args.h"
 #include "options.h"
 #include "report.h"
+#include "terminal.h"
+#include "paths.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,6 +3,7 @@
 #include "mutant.h"
 #include "options.h"
 #include "report.h"
+#include "terminal.h"
 
 #include <fnmatch.h>
 #include <math.h>

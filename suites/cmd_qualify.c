@@ -7,6 +7,9 @@
 #include "quantize.h"
 #include "subject.h"
 #include "synth.h"
+#include "terminal.h"
+#include "paths.h"
+#include "text.h"
 
 #include <errno.h>
 #include <getopt.h>

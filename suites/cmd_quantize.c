@@ -4,6 +4,8 @@
 #include "options.h"
 #include "quantize.h"
 #include "report.h"
+#include "terminal.h"
+#include "paths.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,6 +2,8 @@
 #include "diff.h"
 #include "report_args.h"
 #include "report_json.h"
+#include "terminal.h"
+#include "text.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -64,7 +66,7 @@ static void print_entry(const json_t *e)
         buffer_put(&b, " -> ");
         buffer_number(&b, json_object_get(e, "new_used"));
     }
-    print_plain(b.data);
+    text_print(b.data);
     buffer_free(&b);
 }
 

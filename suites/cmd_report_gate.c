@@ -7,6 +7,8 @@
 #include "report_args.h"
 #include "report_json.h"
 #include "signoff.h"
+#include "terminal.h"
+#include "text.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -103,14 +105,14 @@ static void print_gate(const json_t *gate)
     const json_t *problems = json_object_get(gate, "problems");
     json_t *p, *w, *c;
     size_t i, passed = 0, skipped = 0, n = json_array_size(json_object_get(gate, "cells"));
-    json_array_foreach(problems, i, p) print_plain(json_string_value(p));
+    json_array_foreach(problems, i, p) text_print(json_string_value(p));
     json_array_foreach(json_object_get(gate, "waivers"), i, w)
     {
         struct buffer b = {0};
         if (strcmp(json_text(w, "state"), "unused") != 0) continue;
         buffer_print(&b, "a waiver is not needed: %s (%s)", json_text(w, "case"),
                      json_text(w, "reason"));
-        print_plain(b.data);
+        text_print(b.data);
         buffer_free(&b);
     }
     json_array_foreach(json_object_get(gate, "cells"), i, c)

@@ -3,7 +3,8 @@
 #include "cmd.h"
 #include "engine.h"
 #include "options.h"
-#include "utf8.h"
+#include "terminal.h"
+#include "text.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -123,7 +124,7 @@ static enum status prompt_of_ids(struct generation *g, const char *list, struct 
 
 static enum status prompt_of_text(struct generation *g, const char *text, struct err *e)
 {
-    size_t len = strlen(text), valid = utf8_valid(text, len, NULL);
+    size_t len = strlen(text), valid = text_valid(text, len, NULL);
     if (valid < len)
         return fail(e, ST_USAGE, "the prompt is not valid UTF-8: byte 0x%02X at offset %zu",
                     (unsigned)(unsigned char)text[valid], valid);
@@ -166,7 +167,7 @@ static enum status put_text(struct generation *g, const char *s, size_t n, bool 
     g->n_pending = 0;
     for (size_t at = 0; st == ST_OK && at < len;) {
         bool cut;
-        size_t valid = utf8_valid(all + at, len - at, &cut);
+        size_t valid = text_valid(all + at, len - at, &cut);
         st = keep_text(g, all + at, valid, e);
         at += valid;
         if (st != ST_OK || at == len) break;
@@ -210,7 +211,7 @@ static char *shown_token(const struct generation *g, int32_t id)
     char *out = alloc_array(4 * len + 1, 1);
     for (size_t at = 0; out && at < len;) {
         unsigned char c = (unsigned char)s[at];
-        size_t valid = utf8_valid(s + at, len - at, NULL);
+        size_t valid = text_valid(s + at, len - at, NULL);
         if (valid > 0 && c >= 0x20 && c != 0x7f) {
             out[n++] = s[at++];
             while (at < len && ((unsigned char)s[at] & 0xC0) == 0x80) out[n++] = s[at++];

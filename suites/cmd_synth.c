@@ -2,6 +2,7 @@
  * speed with, or to have something to load and to judge where nothing can be fetched. */
 #include "cmd.h"
 #include "synth.h"
+#include "terminal.h"
 
 #include <getopt.h>
 #include <stdio.h>

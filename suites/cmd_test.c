@@ -4,6 +4,8 @@
 #include "report.h"
 #include "run.h"
 #include "subject.h"
+#include "terminal.h"
+#include "paths.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,6 +6,7 @@
 #include "source.h"
 #include "subject.h"
 #include "tracefile.h"
+#include "terminal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,76 +1,15 @@
 /* Gathering what `assay info` shows. */
-#define _XOPEN_SOURCE 700 /* wcwidth */
 #include "info.h"
-#include "utf8.h"
+#include "text.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wchar.h>
 
-/* ---- texts ------------------------------------------------------------------------------- */
-
-/* Invisible characters that reorder what stands around them. */
-static bool reorders(wchar_t c)
+char *info_escape(struct gguf_str s, bool quote, size_t max)
 {
-    return (c >= 0x200e && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
-}
-
-static void escape_byte(FILE *out, unsigned char c, bool quote)
-{
-    if (c == '\n')
-        fputs("\\n", out);
-    else if (c == '\t')
-        fputs("\\t", out);
-    else if (c == '\r')
-        fputs("\\r", out);
-    else if (quote && (c == '"' || c == '\\'))
-        fprintf(out, "\\%c", c);
-    else if (c >= 0x20 && c < 0x7f)
-        fputc(c, out);
-    else
-        fprintf(out, "\\x%02x", c);
-}
-
-/* A character of several bytes, or its first byte if it is none. Returns the bytes taken. */
-static size_t escape_wide(FILE *out, const char *s, size_t len)
-{
-    static const size_t lengths[16] = {[12] = 2, [13] = 2, [14] = 3, [15] = 4};
-    size_t n = lengths[(unsigned char)s[0] >> 4];
-    if (n == 0 || n > len || utf8_valid(s, n, NULL) != n) {
-        escape_byte(out, (unsigned char)s[0], false);
-        return 1;
-    }
-    mbstate_t state = {0};
-    wchar_t c;
-    if (mbrtowc(&c, s, n, &state) == n && (wcwidth(c) < 0 || reorders(c)))
-        fprintf(out, "\\u{%lx}", (unsigned long)c);
-    else
-        fwrite(s, 1, n, out);
-    return n;
-}
-
-char *escape_text(struct gguf_str s, bool quote, size_t max)
-{
-    char *text = NULL;
-    size_t size, i = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (!out) return NULL;
-    while (i < s.len && (max == 0 || i < max)) {
-        unsigned char c = (unsigned char)s.data[i];
-        if (c < 0x80) {
-            escape_byte(out, c, quote);
-            i++;
-        } else {
-            i += escape_wide(out, s.data + i, s.len - i);
-        }
-    }
-    if (i < s.len) fputs("…", out);
-    if (fclose(out) == 0) return text;
-    free(text);
-    return NULL;
+    return text_escape(s.data, s.len, quote, max);
 }
 
 /* As few digits as give the same value back. */

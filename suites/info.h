@@ -55,10 +55,8 @@ void info_free(struct info *i);
 const char *token_type_name(size_t type);
 double bits_per_weight(uint64_t bytes, uint64_t elems);
 
-/* Text with everything escaped that a terminal or JSON cannot take: control characters, invalid
- * UTF-8, and with quote also " and \. malloc'd; NULL: no memory. At most max bytes of s are shown
- * (0 = all), then "…". */
-char *escape_text(struct gguf_str s, bool quote, size_t max);
+/* text_escape of a text of the file (text.h). */
+char *info_escape(struct gguf_str s, bool quote, size_t max);
 struct number_text {
     char text[64];
 };

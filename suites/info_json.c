@@ -14,7 +14,7 @@ static json_t *text_json(struct gguf_str s)
 {
     json_t *j = json_stringn(s.data ? s.data : "", s.len);
     if (j) return j;
-    char *text = escape_text(s, false, 0);
+    char *text = info_escape(s, false, 0);
     j = text ? json_string(text) : NULL;
     free(text);
     return j;

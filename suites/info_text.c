@@ -1,6 +1,7 @@
 /* `assay info` for people: tables that fit 80 columns. */
-#include "cmd.h"
 #include "info.h"
+#include "terminal.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +46,7 @@ static void print_cut(const char *s, size_t width)
 /* Left-aligned text; if it is wider than its column, the rest of the row goes to the next line. */
 static void print_name(struct gguf_str name, int width)
 {
-    char *text = escape_text(name, false, NAME_BYTES);
+    char *text = info_escape(name, false, NAME_BYTES);
     size_t columns = text ? text_columns(text, strlen(text)) : 0;
     printf("  %s", text ? text : "?");
     if (columns > (size_t)width)
@@ -126,7 +127,7 @@ static void print_strings(FILE *out, const struct info *i, struct gguf_kv *kv, u
     struct gguf_str *s = alloc_array((size_t)kv->count, sizeof *s);
     if (s) gguf_value_strings(kv, s);
     for (uint64_t k = 0; s && k < n; k++) {
-        char *text = escape_text(s[k], true, i->all ? 0 : FIRST_BYTES);
+        char *text = info_escape(s[k], true, i->all ? 0 : FIRST_BYTES);
         fprintf(out, "%s\"%s\"", k ? ", " : "", text ? text : "?");
         free(text);
     }
@@ -264,7 +265,7 @@ static void print_types(const struct info *i)
 
 static void print_special(const struct special_token *s)
 {
-    char *role = escape_text(s->role, false, 40), *text = escape_text(s->text, true, 48);
+    char *role = info_escape(s->role, false, 40), *text = info_escape(s->text, true, 48);
     printf("  %-18s %lld", role ? role : "?", (long long)s->id);
     if (s->in_range)
         printf("  \"%s\"\n", text ? text : "?");
@@ -298,7 +299,7 @@ static void print_flags(const struct gguf *g)
         int64_t v;
         if (!is_flag(kv) || !gguf_value_i64(kv, 0, &v)) continue;
         struct gguf_str name = {kv->key.data + 15, kv->key.len - 15};
-        char *text = escape_text(name, false, 60);
+        char *text = info_escape(name, false, 60);
         printf("  %-18s %s\n", text ? text : "?", v ? "true" : "false");
         free(text);
     }
@@ -309,7 +310,7 @@ static void print_tokenizer(const struct info *i)
     const struct tokenizer_info *t = &i->tokenizer;
     if (!t->present) return;
     heading("Tokenizer");
-    char *model = escape_text(t->model, false, 40), *pre = escape_text(t->pre, false, 40);
+    char *model = info_escape(t->model, false, 40), *pre = info_escape(t->pre, false, 40);
     printf("  %-18s %s%s%s\n", "model", t->model.len ? model : "not named",
            t->pre.len ? ", pre " : "", t->pre.len ? pre : "");
     free(model);
@@ -339,7 +340,7 @@ static void print_keys(const struct info *i, enum key_use use, const char *title
     for (size_t k = 0; k < i->g->n_kv; k++) {
         if (i->use[k] != use) continue;
         if (n++ == 0) heading(title);
-        char *text = escape_text(i->g->kv[k].key, false, i->all ? 0 : NAME_BYTES);
+        char *text = info_escape(i->g->kv[k].key, false, i->all ? 0 : NAME_BYTES);
         size_t width = text ? text_columns(text, strlen(text)) : 1;
         if (column && column + width + 2 > COLUMNS) {
             putchar('\n');

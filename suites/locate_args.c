@@ -1,8 +1,8 @@
 /* See locate_args.h. */
 #include "locate_args.h"
-#include "cmd.h"
 #include "prompts.h"
-#include "utf8.h"
+#include "text.h"
+#include "options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static enum status ids_of(const char *list, int32_t **ids, size_t *n, struct err
 static enum status ids_of_text(const struct engine_model *m, const char *text, int32_t **ids,
                                size_t *n, struct err *e)
 {
-    const size_t len = strlen(text), valid = utf8_valid(text, len, NULL);
+    const size_t len = strlen(text), valid = text_valid(text, len, NULL);
     if (valid < len)
         return fail(e, ST_USAGE, "-p: invalid UTF-8 at byte %zu: 0x%02x", valid,
                     (unsigned)(uint8_t)text[valid]);

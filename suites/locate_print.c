@@ -1,6 +1,6 @@
 /* The table, the variants and the verdict as text. */
-#include "cmd.h"
 #include "locate.h"
+#include "terminal.h"
 
 #include <math.h>
 #include <stdio.h>

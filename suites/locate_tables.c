@@ -1,8 +1,8 @@
 /* See locate_tables.h. */
 #include "locate_tables.h"
-#include "cmd.h"
 #include "compare.h"
 #include "ref.h"
+#include "terminal.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * that the row names compiled in it with the build's own commands, less optimised, and linked in
  * front of the build's libraries, whose members they replace. See mutant.h. */
 #include "mutant.h"
-#include "cmd.h"
+#include "paths.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -1,7 +1,7 @@
 /* Running one mutant: build, the cases that must fail, the verdict. See mutant.h. */
 #include "mutant.h"
-#include "cmd.h"
 #include "report_json.h"
+#include "options.h"
 
 #include <math.h>
 #include <stdio.h>

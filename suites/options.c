@@ -1,10 +1,56 @@
 /* Options by table; see options.h. */
 #include "options.h"
+#include "terminal.h"
 
+#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_ROWS = 32, FIRST_VALUE = 256, HELP = FIRST_VALUE + MAX_ROWS };
+
+int cmd_error(const char *command, const struct err *e)
+{
+    progress_end();
+    fprintf(stderr, "assay %s: %s\n", command, e->text);
+    if (e->st == ST_USAGE) return EXIT_USAGE;
+    if (e->st == ST_NO_DEVICE) return EXIT_NOTHING;
+    return EXIT_FAIL;
+}
+
+int cmd_usage(const char *command, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    progress_end();
+    fprintf(stderr, "assay %s: ", command);
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, "; see 'assay %s --help'\n", command);
+    va_end(ap);
+    return EXIT_USAGE;
+}
+
+bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out)
+{
+    if (*s < '0' || *s > '9') return false;
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(s, &end, 10);
+    if (errno || *end || v < min || v > max) return false;
+    *out = v;
+    return true;
+}
+
+bool parse_f64(const char *s, double *out)
+{
+    char *end;
+    errno = 0;
+    double v = strtod(s, &end);
+    if (end == s || *end || errno || !(v - v == 0)) return false;
+    *out = v;
+    return true;
+}
 
 /* "assay bench" -> "bench" */
 static const char *command_of(char **argv)

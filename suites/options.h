@@ -1,11 +1,24 @@
-/* The options of a subcommand as a table: one row each, and one loop that parses them all. */
+/* The options of a subcommand as a table: one row each, and one loop that parses them all; exit
+ * codes, and errors as one line. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
-#include "cmd.h"
+#include "base.h"
 #include "spec/spec.h"
 
 #include <getopt.h> /* optind */
+
+enum exit_code { EXIT_PASS = 0, EXIT_FAIL = 1, EXIT_USAGE = 2, EXIT_NOTHING = 77 };
+
+/* Prints "assay NAME: message" as one line on stderr; returns the exit code that fits the error. */
+int cmd_error(const char *command, const struct err *e);
+/* The same for a wrong call; the line ends with a pointer to the command's help. EXIT_USAGE. */
+int cmd_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* True if the text is one number, a whole one from min to max (parse_u64) or a finite one
+ * (parse_f64), and nothing else. */
+bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
+bool parse_f64(const char *s, double *out);
 
 enum option_kind {
     OPTION_FLAG,   /* bool *: set to true */

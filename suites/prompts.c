@@ -1,6 +1,6 @@
 /* Reading prompt files; see prompts.h. */
 #include "prompts.h"
-#include "utf8.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static enum status parse_ids(const struct line *l, int32_t **ids, size_t *n, str
 static enum status encode_line(const struct line *l, const struct engine_model *m, int32_t **ids,
                                size_t *n, struct err *e)
 {
-    size_t len = strlen(l->text), valid = utf8_valid(l->text, len, NULL);
+    size_t len = strlen(l->text), valid = text_valid(l->text, len, NULL);
     if (valid < len)
         return fail(e, ST_FORMAT, "%s:%zu: invalid UTF-8 at byte %zu of the line: 0x%02x", l->path,
                     l->number, valid, (unsigned)(uint8_t)l->text[valid]);

@@ -1,6 +1,6 @@
 /* Matrices of architectures and types; see qualify_matrix.h. */
 #include "qualify_matrix.h"
-#include "cmd.h"
+#include "terminal.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* Encoding a whole model, tensor by tensor, a slab of rows at a time. */
 #include "quantize.h"
 
-#include "cmd.h"
 #include "mix.h"
 #include "ref.h"
+#include "terminal.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The harness: collects cases, filters, runs each one guarded against crashes and hangs. */
 #include "run.h"
-#include "cmd.h"
+#include "terminal.h"
 #include "report.h"
 #include "subject.h"
 

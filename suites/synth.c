@@ -4,7 +4,7 @@
  * encoded. So every block is one that the encoder writes, with sane scales, whatever the type is.
  * Encoders are slow: units of a large matrix are drawn at random from a pool. */
 #include "synth.h"
-#include "cmd.h"
+#include "terminal.h"
 #include "mix.h"
 #include "ref.h"
 

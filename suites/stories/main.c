@@ -1,9 +1,10 @@
 /* The stories: each classic fault is built into the CPU engine and must be found and named by
  * localisation. Also runs `locate` on them, as the README shows it. */
-#include "cmd.h"
 #include "faults.h"
 #include "locate.h"
 #include "locate_args.h"
+#include "paths.h"
+#include "cmd.h"
 
 #include <locale.h>
 #include <stdio.h>
