@@ -23,13 +23,6 @@ struct report {
     double start;
 };
 
-const char *case_status_name(enum case_status s)
-{
-    static const char *const names[] = {"pass",    "marginal", "fail",  "crash",
-                                        "timeout", "skip",     "waived"};
-    return names[s];
-}
-
 json_t *report_number(double x)
 {
     if (isnan(x)) return json_string("nan");
@@ -335,7 +328,7 @@ bool status_is_bad(const char *status)
            strcmp(status, "timeout") == 0;
 }
 
-void report_case(struct report *r, const struct test_case *c, const struct case_result *res,
+void report_case(struct report *r, const struct case_id *c, const struct case_result *res,
                  uint64_t seed, const char *rerun)
 {
     char name[CASE_NAME], hex[24];

@@ -4,7 +4,7 @@
 #ifndef REPORT_H
 #define REPORT_H
 
-#include "harness.h"
+#include "case.h"
 
 #define REPORT_SCHEMA "1.2"
 
@@ -27,11 +27,9 @@ void report_device(struct report *r, const char *subject, const char *name, cons
                    const char *api, const char *features);
 enum status report_model_file(struct report *r, const char *path, const char *sha256);
 void report_vectors(struct report *r, const char *manifest_sha256);
-/* Hash of the vectors directory's manifest, and all devices that are here. */
-void report_environment(struct report *r, const char *vectors);
 
 /* Adds a case and counts it in summary and coverage. rerun: the command that repeats it. */
-void report_case(struct report *r, const struct test_case *c, const struct case_result *res,
+void report_case(struct report *r, const struct case_id *c, const struct case_result *res,
                  uint64_t seed, const char *rerun);
 
 struct report_top {
@@ -95,7 +93,6 @@ void report_stopped(struct report *r, const char *why);
  * unless report_stopped was called. */
 enum status report_save(struct report *r, const char *path, struct err *e);
 
-const char *case_status_name(enum case_status s);
 
 /* SHA-256 of a file's bytes, 64 hex digits. */
 enum status file_sha256(const char *path, char out[65], struct err *e);

@@ -8,6 +8,7 @@
 #include "subject.h"
 #include "terminal.h"
 #include "paths.h"
+#include "environment.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -270,7 +271,7 @@ int cmd_bench(int argc, char **argv)
         code = run_subjects(&a, m, r);
     }
     if (st == ST_OK && r) {
-        report_environment(r, vectors_dir(NULL));
+        environment_report(r, vectors_dir(NULL));
         st = report_save(r, a.json, &e);
     }
     if (st != ST_OK) code = cmd_error("bench", &e);

@@ -9,6 +9,7 @@
 #include "source.h"
 #include "terminal.h"
 #include "paths.h"
+#include "environment.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -371,7 +372,7 @@ static enum status save(const struct args *a, const struct locate *l, const stru
     struct report *r;
     enum status st = report_open(&r, 0, e);
     if (st != ST_OK) return st;
-    report_environment(r, vectors_dir(NULL));
+    environment_report(r, vectors_dir(NULL));
     if (l)
         locate_report(r, l, a->a, a->b);
     else

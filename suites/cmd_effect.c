@@ -12,6 +12,7 @@
 #include "terminal.h"
 #include "paths.h"
 #include "text.h"
+#include "environment.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -308,7 +309,7 @@ static enum status save(const struct work *w, bool partial, struct err *e)
     struct report *r;
     enum status st = report_open(&r, 0, e);
     if (st != ST_OK) return st;
-    report_environment(r, w->a->vectors);
+    environment_report(r, w->a->vectors);
     report_model_file(r, w->a->master, w->sha);
     const struct effect_document d = {.model = w->a->master,
                                       .text = w->a->text ? w->a->text : "default prompts",

@@ -6,6 +6,7 @@
 #include "report.h"
 #include "terminal.h"
 #include "paths.h"
+#include "environment.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,7 +70,7 @@ static enum status save(const struct args *a, const struct locate *l, struct err
     char sha[65];
     enum status st = report_open(&r, 0, e);
     if (st != ST_OK) return st;
-    report_environment(r, vectors_dir(NULL));
+    environment_report(r, vectors_dir(NULL));
     st = file_sha256(a->model, sha, e);
     if (st == ST_OK) report_model_file(r, a->model, sha);
     locate_report(r, l, a->model, a->subject);

@@ -177,7 +177,7 @@ static int run_all(const struct mutants_args *a, const struct mutant_build *b,
         print_result(&l->rows[i], &r);
         n[r.verdict]++;
         total++;
-        if (report) report_mutant(report, &l->rows[i], &r);
+        if (report) mutant_report(report, &l->rows[i], &r);
     }
     size_t bad = n[MUTANT_SURVIVED] + n[MUTANT_NO_ANCHOR] + n[MUTANT_NOT_BUILT];
     printf(

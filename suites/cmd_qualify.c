@@ -10,6 +10,7 @@
 #include "terminal.h"
 #include "paths.h"
 #include "text.h"
+#include "environment.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -472,7 +473,7 @@ static enum status qualify_arch(struct run *r, const char *arch, struct err *e)
 /* An architecture that cannot be judged at all fails in every type that is left. */
 static void fail_arch(struct run *r, const char *arch, const struct err *why)
 {
-    struct test_case c = {.suite = "qualify", .op = "logits", .shape = arch};
+    struct case_id c = {.suite = "qualify", .op = "logits", .shape = arch};
     struct case_result res = {.status = CASE_FAIL, .nmse_worst_row = NAN};
     snprintf(res.message, sizeof res.message, "%.599s", why->text);
     report_case(r->report, &c, &res, 0, r->again);
@@ -512,7 +513,7 @@ static bool none_can_run(struct run *r)
     if (qualify_can_run(&row, &q)) return false;
     note_reasons(r, &row);
     for (size_t i = 0; i < row.n_subjects; i++) {
-        const struct test_case c = {
+        const struct case_id c = {
             .suite = "qualify", .op = "logits", .subject = row.subjects[i].name};
         struct case_result res = {.status = CASE_SKIP, .nmse_worst_row = NAN};
         char again[SUBJECT_NAME + 4400];
@@ -579,7 +580,7 @@ int cmd_qualify(int argc, char **argv)
     if (code >= 0) return code;
     if (a.threads) subjects_threads((int)a.threads);
     if (report_open(&r.report, 0, &e) != ST_OK) return cmd_error("qualify", &e);
-    report_environment(r.report, a.vectors);
+    environment_report(r.report, a.vectors);
     interrupt_catch();
     char path[4200];
     snprintf(path, sizeof path, is_json(a.out) ? "%s" : "%s/report.json", a.out);

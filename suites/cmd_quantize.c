@@ -6,6 +6,7 @@
 #include "report.h"
 #include "terminal.h"
 #include "paths.h"
+#include "environment.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,7 +150,7 @@ int cmd_quantize(int argc, char **argv)
     double seconds = now_seconds() - start;
     if (st == ST_OK) print_totals(&o, &a, seconds);
     if (st == ST_OK && o.report) {
-        report_environment(o.report, vectors_dir(NULL));
+        environment_report(o.report, vectors_dir(NULL));
         st = report_save(o.report, a.json, &e);
     }
     if (o.report) report_close(o.report);

@@ -6,6 +6,7 @@
 #include "subject.h"
 #include "terminal.h"
 #include "paths.h"
+#include "environment.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -63,7 +64,10 @@ static int parse(int argc, char **argv, struct test_args *a)
 static void print_list(const struct case_list *l)
 {
     char name[CASE_NAME];
-    for (size_t i = 0; i < l->n; i++) puts(case_name(&l->cases[i], name, sizeof name));
+    for (size_t i = 0; i < l->n; i++) {
+        const struct case_id id = case_id_of(&l->cases[i]);
+        puts(case_name(&id, name, sizeof name));
+    }
 }
 
 static int run(const struct test_args *a, const struct case_list *l)
@@ -73,7 +77,7 @@ static int run(const struct test_args *a, const struct case_list *l)
     if (a->json && report_open(&report, a->run.test.seed, &e) != ST_OK)
         return cmd_error("test", &e);
     if (report) {
-        report_environment(report, a->run.test.vectors);
+        environment_report(report, a->run.test.vectors);
         if (report_stream(report, a->json, &e) != ST_OK) {
             report_close(report);
             return cmd_error("test", &e);

@@ -1,10 +1,10 @@
-/* What a report says about where it was made. */
-#include "report.h"
+/* See environment.h. */
+#include "environment.h"
 #include "backend.h"
 
 #include <stdio.h>
 
-void report_environment(struct report *r, const char *vectors)
+void environment_report(struct report *r, const char *vectors)
 {
     char path[4096], hex[65];
     struct err e = {0};

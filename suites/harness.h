@@ -5,24 +5,8 @@
 #define HARNESS_H
 
 #include "base.h"
+#include "case.h"
 #include "spec/spec.h"
-
-enum case_status { CASE_PASS, CASE_MARGINAL, CASE_FAIL, CASE_CRASH, CASE_TIMEOUT, CASE_SKIP, CASE_WAIVED };
-
-/* What a case leaves behind; goes into the report as it is. */
-struct case_result {
-    enum case_status status;
-    double error, bound, used;  /* of the worst element: used = error / bound, maximal */
-    double nmse_worst_row;      /* against the reference's energy; NAN = not computed */
-    size_t bad, total;          /* elements over the bound */
-    size_t first_bad;           /* index; only if bad > 0 */
-    char pattern[200];          /* which indices are bad, as a sentence */
-    char message[600];          /* why it failed or was skipped; one line */
-    char variant[64];           /* kernel variant that ran */
-    uint64_t dispatches;        /* operations that ran on the device */
-    bool flushes;               /* the device may flush subnormals: its bounds allow for it */
-    double seconds;
-};
 
 struct subject;
 struct test;
@@ -44,9 +28,7 @@ struct case_list {
     const struct test_options *options;
 };
 void case_add(struct case_list *l, const struct test_case *c);
-/* suite.op.type.shape.subject; returns out. CASE_NAME holds any, a plug-in's path included. */
-enum { CASE_NAME = 4096 + 512 };
-const char *case_name(const struct test_case *c, char *out, size_t cap);
+struct case_id case_id_of(const struct test_case *c);
 const char *case_text(struct case_list *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 struct test_options {

@@ -88,6 +88,6 @@ void mutant_run(struct mutant_result *out, const struct mutant_build *b, const s
                 bool keep);
 
 struct report;
-void report_mutant(struct report *r, const struct mutant *m, const struct mutant_result *res);
+void mutant_report(struct report *r, const struct mutant *m, const struct mutant_result *res);
 
 #endif

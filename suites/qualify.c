@@ -326,7 +326,7 @@ void qualify_report(struct report *r, const struct qualify_row *row, const char 
     for (size_t i = 0; i < row->n_subjects; i++) {
         const struct qualify_subject *s = &row->subjects[i];
         struct case_result res = s->judged.r;
-        struct test_case c = {.suite = "qualify",
+        struct case_id c = {.suite = "qualify",
                               .op = "logits",
                               .type = row->type,
                               .shape = shape,

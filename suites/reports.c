@@ -39,11 +39,11 @@ static void check_valid(struct test *t, json_t *doc)
     test_check(t, found->n == 0, "not valid: %s", found->text[0]);
 }
 
-static struct test_case made_up(size_t i)
+static struct case_id made_up(size_t i)
 {
     static const char *const types[] = {"q4_K", "q6_K", "iq2_s"};
     static const char *const subjects[] = {"cpu", "vulkan:0"};
-    return (struct test_case){.suite = "made",
+    return (struct case_id){.suite = "made",
                               .op = "matvec",
                               .type = types[i % 3],
                               .shape = "256x128",
@@ -56,7 +56,7 @@ static void put_odd_cases(struct report *r)
 {
     static const double odd[] = {NAN, INFINITY, -INFINITY, 5e-324, 1.7976931348623157e308, -0.0};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
-        struct test_case c = made_up(i);
+        struct case_id c = made_up(i);
         struct case_result res = {.status = CASE_FAIL,
                                   .error = odd[i],
                                   .bound = odd[i],
@@ -103,7 +103,7 @@ static void write_for_ever(const char *path)
     struct report *r;
     if (report_open(&r, 1, NULL) != ST_OK || report_stream(r, path, NULL) != ST_OK) _exit(1);
     for (size_t i = 0;; i++) {
-        struct test_case c = made_up(i);
+        struct case_id c = made_up(i);
         struct case_result res = {.status = i % 7 ? CASE_PASS : CASE_SKIP, .nmse_worst_row = NAN};
         snprintf(res.message, sizeof res.message, "case %zu", i);
         report_case(r, &c, &res, i, "assay test made");
@@ -148,7 +148,7 @@ static void run_torn(struct test *t, const struct test_case *c)
     if (!temp_path(t, path, sizeof path)) return;
     if (!test_ok(t, report_open(&r, 1, &e), &e)) return;
     for (size_t i = 0; i < N; i++) {
-        struct test_case made = made_up(i);
+        struct case_id made = made_up(i);
         report_case(r, &made, &(struct case_result){.nmse_worst_row = NAN}, i, "assay test made");
     }
     test_ok(t, report_save(r, path, &e), &e);
@@ -177,7 +177,7 @@ static void write_million(const char *path)
     struct report *r;
     if (report_open(&r, 1, NULL) != ST_OK || report_stream(r, path, NULL) != ST_OK) _exit(1);
     for (size_t i = 0; i < MILLION; i++) {
-        struct test_case c = made_up(i);
+        struct case_id c = made_up(i);
         report_case(r, &c, &(struct case_result){.used = 0.25, .nmse_worst_row = NAN}, i,
                     "assay test 'made.matvec'");
     }

@@ -49,18 +49,9 @@ const char *case_text(struct case_list *l, const char *fmt, ...)
     return arena_strdup(&l->arena, buf, (size_t)n);
 }
 
-const char *case_name(const struct test_case *c, char *out, size_t cap)
+struct case_id case_id_of(const struct test_case *c)
 {
-    const char *parts[] = {c->suite, c->op, c->type, c->shape, c->subject};
-    size_t at = 0;
-    *out = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (!parts[i]) continue;
-        int n = snprintf(out + at, cap - at, "%s%s", at ? "." : "", parts[i]);
-        if (n < 0 || (size_t)n >= cap - at) break;
-        at += (size_t)n;
-    }
-    return out;
+    return (struct case_id){c->suite, c->op, c->type, c->shape, c->subject};
 }
 
 /* A pattern matches a whole name, as by the shell, or as a prefix that ends before a dot. */
@@ -74,7 +65,8 @@ static bool matches(const char *name, const char *pattern)
 static bool wanted(const struct test_case *c, const struct run_options *o)
 {
     char name[CASE_NAME];
-    case_name(c, name, sizeof name);
+    const struct case_id id = case_id_of(c);
+    case_name(&id, name, sizeof name);
     if ((o->test.quick_only && !c->quick) || (o->rest_only && c->quick)) return false;
     if (o->test.subjects && !c->subject) return false;
     if (o->n_filters == 0) return true;
@@ -257,8 +249,9 @@ static void print_result(const char *name, const struct case_result *r, const ch
 static struct case_result run_case(const struct test_case *c, const struct run_options *o)
 {
     char name[CASE_NAME];
+    const struct case_id id = case_id_of(c);
     struct test t = {.options = &o->test,
-                     .seed = case_seed(case_name(c, name, sizeof name), o->test.seed)};
+                     .seed = case_seed(case_name(&id, name, sizeof name), o->test.seed)};
     t.result.nmse_worst_row = NAN;
     double start = now_seconds();
     c->run(&t, c);
@@ -365,7 +358,8 @@ static void take_result(struct run_state *s, size_t i, const struct case_result 
 {
     const struct test_case *c = &s->l->cases[i];
     char name[CASE_NAME], rerun[2 * CASE_NAME + 64];
-    case_name(c, name, sizeof name);
+    const struct case_id id = case_id_of(c);
+    case_name(&id, name, sizeof name);
     const bool named = c->subject && strpbrk(c->subject, ":+"); /* not among those by default */
     snprintf(rerun, sizeof rerun, "assay test '%s' --seed %llu%s%s%s", name,
              (unsigned long long)s->o->test.seed, named ? " --subject '" : "",
@@ -377,7 +371,7 @@ static void take_result(struct run_state *s, size_t i, const struct case_result 
         print_result(name, r, rerun);
         fflush(stdout);
     }
-    if (s->report) report_case(s->report, c, r, case_seed(name, s->o->test.seed), rerun);
+    if (s->report) report_case(s->report, &id, r, case_seed(name, s->o->test.seed), rerun);
 }
 
 /* A case that ended with its process. */

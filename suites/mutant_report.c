@@ -2,7 +2,7 @@
 #include "mutant.h"
 #include "report_json.h"
 
-void report_mutant(struct report *r, const struct mutant *m, const struct mutant_result *res)
+void mutant_report(struct report *r, const struct mutant *m, const struct mutant_result *res)
 {
     json_t *j = json_object();
     json_object_set_new(j, "class", report_text(m->fault));
