@@ -2,6 +2,7 @@
  * elements that the layout says (layout.def, which knows no decoder). Over many random blocks: in
  * each of them nothing else may change, and every one of those elements must change in at least
  * one (a scale's bit leaves an element alone whose code means zero). */
+#include "conformance.h"
 #include "layout.h"
 #include "subject.h"
 

@@ -1,6 +1,8 @@
 /* The suite of KV caches: every type for keys and for values, in whole models, in full layers and in
  * rings; and the refusal where heads do not fill the blocks. */
-#include "gguf_util.h"
+#include "conformance.h"
+#include "files.h"
+#include "gguf.h"
 #include "golden.h"
 #include "judge.h"
 #include "source.h"

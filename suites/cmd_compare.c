@@ -1,6 +1,6 @@
 /* assay compare: any two of trace, log, logits, tensors, model. */
 #include "cmd.h"
-#include "locate_args.h"
+#include "prompt_tokens.h"
 #include "locate_compare.h"
 #include "locate_run.h"
 #include "locate_tables.h"
@@ -147,7 +147,7 @@ static enum status find_tokens(const struct args *a, struct gguf *model, const s
                           (int)(*ids)[i]);
     } else if (st == ST_OK) {
         trace_info_free(&info);
-        st = locate_tokens(m, a->prompt, a->tokens, ids, n, e);
+        st = prompt_tokens(m, a->prompt, a->tokens, ids, n, e);
     }
     engine_model_close(m);
     return st;

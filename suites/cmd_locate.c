@@ -1,7 +1,7 @@
 /* assay locate: which operation of which layer is wrong first. */
 #include "cmd.h"
 #include "locate.h"
-#include "locate_args.h"
+#include "prompt_tokens.h"
 #include "options.h"
 #include "report.h"
 #include "terminal.h"
@@ -87,7 +87,7 @@ static enum status locate(const struct args *a, struct gguf *g, struct locate *l
     struct locate_options o = {
         .path = a->model, .only_first = a->brief, .progress = progress_show, .cancel = interrupted};
     enum status st = engine_model_from_gguf(&m, g, e);
-    if (st == ST_OK) st = locate_tokens(m, a->prompt, a->tokens, &ids, &o.n_tokens, e);
+    if (st == ST_OK) st = prompt_tokens(m, a->prompt, a->tokens, &ids, &o.n_tokens, e);
     engine_model_close(m);
     if (st == ST_OK) st = subject_open(&s, a->subject, e);
     if (st == ST_OK) {

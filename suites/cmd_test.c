@@ -4,6 +4,7 @@
 #include "report.h"
 #include "run.h"
 #include "subject.h"
+#include "suites.h"
 #include "terminal.h"
 #include "paths.h"
 #include "environment.h"
@@ -113,7 +114,9 @@ int cmd_test(int argc, char **argv)
     struct err e = {0};
     if (subjects_check(a.run.test.subjects, &e) != ST_OK) return cmd_error("test", &e);
     struct case_list list;
-    if (!cases_collect(&list, &a.run)) {
+    size_t n_suites;
+    const struct suite *suites = suites_all(&n_suites);
+    if (!cases_collect(&list, suites, n_suites, &a.run)) {
         cases_free(&list);
         fprintf(stderr, "assay test: no case matches%s%s; 'assay test --list' names all\n",
                 a.run.n_filters ? " " : "", a.run.n_filters ? a.run.filters[0] : "");

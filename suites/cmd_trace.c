@@ -1,6 +1,6 @@
 /* assay trace: the values at the sites of a subject's pass, as a GGUF file. */
 #include "cmd.h"
-#include "locate_args.h"
+#include "prompt_tokens.h"
 #include "locate_run.h"
 #include "options.h"
 #include "source.h"
@@ -140,7 +140,7 @@ static enum status trace(const struct args *a, struct gguf *g, struct err *e)
     struct recording r = {.fd = -1};
     struct locate_options o = {.path = a->model, .progress = progress_show, .cancel = interrupted};
     enum status st = engine_model_from_gguf(&m, g, e);
-    if (st == ST_OK) st = locate_tokens(m, a->prompt, a->tokens, &ids, &o.n_tokens, e);
+    if (st == ST_OK) st = prompt_tokens(m, a->prompt, a->tokens, &ids, &o.n_tokens, e);
     engine_model_close(m);
     o.tokens = ids;
     if (st == ST_OK) st = locate_capture(&r, g, a->subject, &how, &o, e);

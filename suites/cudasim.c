@@ -7,6 +7,7 @@
  *   cache   every type of the KV cache: nothing is reported
  *   clean   every operation and every type, with sizes that leave tails: nothing is reported
  */
+#include "selftest.h"
 #include "cudasim.h"
 #include "cudasim_trial.h"
 

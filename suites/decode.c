@@ -1,8 +1,10 @@
 /* The suite of decoders: every type with a decoder, on every subject, bit for bit. The golden
  * sets come from outside; random blocks are judged by the reference, plain types by their
  * definition. */
+#include "conformance.h"
 #include "compare.h"
 #include "gguf.h"
+#include "golden_decode.h"
 #include "ref.h"
 #include "subject.h"
 
@@ -15,45 +17,6 @@ enum { N_SETS = sizeof sets / sizeof *sets };
 
 static const struct axes block_axes = {.row = "block", .col = "element"};
 
-static bool decode_all(struct test *t, const struct test_case *c, enum tensor_type type,
-                       const uint8_t *blocks, size_t n, float *out)
-{
-    const struct subject *s;
-    struct err e = {0};
-    if (!test_ok(t, subject_open(&s, c->subject, &e), &e)) return false;
-    for (size_t i = 0; i < n; i++) out[i] = NAN;
-    struct backend_stats before = {0}, after = {0};
-    const struct backend_ops *ops = s->backend ? backend_ops_of(s->backend) : NULL;
-    if (ops && ops->stats) ops->stats(s->backend, &before);
-    if (!test_ok(t, subject_decode(s, type, blocks, n, out, &e), &e)) return false;
-    if (!ops || !ops->stats) return true;
-    ops->stats(s->backend, &after);
-    t->result.dispatches = after.dispatches - before.dispatches;
-    snprintf(t->result.variant, sizeof t->result.variant, "%s", after.variant);
-    return test_check(t, t->result.dispatches > 0, "nothing was dispatched to %s", c->subject);
-}
-
-/* SET.blocks against SET.values of a golden file. */
-void run_golden_decode(struct test *t, const struct test_case *c, const struct gguf *g,
-                       const char *set)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%s.blocks", set);
-    const struct gguf_tensor *blocks = gguf_find_tensor(g, name);
-    snprintf(name, sizeof name, "%s.values", set);
-    const struct gguf_tensor *values = gguf_find_tensor(g, name);
-    if (!blocks || !values || values->type->id != TYPE_F32 || values->n_elems != blocks->n_elems) {
-        test_fail(t, "the golden file has no set '%s' of blocks and f32 values", set);
-        return;
-    }
-    size_t n = (size_t)blocks->n_elems;
-    float *got = test_alloc(t, n, sizeof *got);
-    if (!got || !decode_all(t, c, blocks->type->id, blocks->data, n, got)) return;
-    size_t width = blocks->type->block_elems;
-    compare_bits_on(&t->result, got, (const float *)(const void *)values->data, n / width, width,
-                    &block_axes);
-}
-
 static void run_golden(struct test *t, const struct test_case *c)
 {
     char path[4096];
@@ -61,7 +24,7 @@ static void run_golden(struct test *t, const struct test_case *c)
     struct err e = {0};
     snprintf(path, sizeof path, "%s/decode/%s.gguf.gz", t->options->vectors, c->type);
     if (!test_ok(t, gguf_open(&g, path, &e), &e)) return;
-    run_golden_decode(t, c, &g, sets[c->index]);
+    golden_decode_set(t, c, &g, sets[c->index]);
     gguf_close(&g);
 }
 
@@ -77,7 +40,7 @@ static void run_random(struct test *t, const struct test_case *c)
     for (size_t i = 0; i < bytes; i++) blocks[i] = (uint8_t)rng_u64(&r);
     if (!test_check(t, ref_decode(type->id, blocks, n, want), "the reference has no decoder"))
         return;
-    if (!decode_all(t, c, type->id, blocks, n, got)) return;
+    if (!golden_decode_blocks(t, c, type->id, blocks, n, got)) return;
     size_t width = type->block_elems == 1 ? 32 : type->block_elems;
     compare_bits_on(&t->result, got, want, n / width, width, &block_axes);
 }
@@ -106,7 +69,7 @@ static void run_exhaustive(struct test *t, const struct test_case *c)
         bits[2 * i + 1] = (uint8_t)(i >> 8);
         want[i] = by_definition(type, (uint32_t)i);
     }
-    if (decode_all(t, c, type, bits, n, got)) compare_bits(&t->result, got, want, 256, 256);
+    if (golden_decode_blocks(t, c, type, bits, n, got)) compare_bits(&t->result, got, want, 256, 256);
 }
 
 static void add_type(struct case_list *l, const struct type_spec *type, const char *subject)

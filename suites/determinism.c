@@ -2,6 +2,7 @@
  * what lies in memory, how many threads there are, must not matter. Same shapes give the same
  * bits; another cut of the prompt gives other sums, within the bound that the reference
  * propagates. */
+#include "conformance.h"
 #include "golden.h"
 #include "judge.h"
 #include "poison.h"

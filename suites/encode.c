@@ -1,6 +1,7 @@
 /* The suite of encoders: error against figures from outside, rows at the edges of the number
  * range, independence of threads, exact rounding of the plain types, importance. Mixes and whole
  * models are in encode_model.c. */
+#include "selftest.h"
 #include "encode.h"
 #include "compare.h"
 #include "harness.h"

@@ -1,6 +1,7 @@
 /* The suite of far addresses: rows of a matrix of more than 2^32 bytes, and the same as matrices of
  * experts, on backends that read weights in place. Only the rows that are used have memory behind
  * them. */
+#include "conformance.h"
 #include "compare.h"
 #include "subject.h"
 

@@ -5,7 +5,9 @@
  * rows too short for a type's blocks: further architectures in all types, and all types of cache.
  * A model that the engine refuses is a failure: what may be missing is a device, or an operation
  * of a backend. */
-#include "gguf_util.h"
+#include "conformance.h"
+#include "files.h"
+#include "gguf.h"
 #include "golden.h"
 #include "judge.h"
 #include "prompts.h"

@@ -1,5 +1,8 @@
 /* Suite gguf: the container reader against files that must and files that must not be read, files
  * cut at every byte, damaged files, and what the writer makes. */
+#include "selftest.h"
+#include "fence.h"
+#include "files.h"
 #include "gguf_util.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* Suite gguf, values by key: what every getter makes of every type, and which keys it marks as
  * used. */
+#include "files.h"
 #include "gguf_util.h"
 
 #include <string.h>

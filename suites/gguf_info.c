@@ -1,4 +1,5 @@
 /* Suite gguf, `assay info`: its JSON against the file it was made of. */
+#include "files.h"
 #include "gguf_util.h"
 #include "info.h"
 

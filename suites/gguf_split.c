@@ -1,5 +1,6 @@
 /* Suite gguf, models split into several files: made in a temporary directory, right ones and ones
  * with a single flaw each. */
+#include "files.h"
 #include "gguf_util.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* Suite gguf, what is written: files read and written again, random containers, what the writer
  * refuses, and the files underneath. */
+#include "files.h"
 #include "gguf_util.h"
 
 #include <errno.h>

@@ -68,9 +68,12 @@ double rng_uniform(struct rng *r);             /* [0, 1) */
 double rng_gauss(struct rng *r);               /* mean 0, variance 1 */
 uint64_t rng_below(struct rng *r, uint64_t n); /* [0, n) */
 
-/* A suite is one row of suites/suites.def and one function that collects its cases. */
-#define SUITE(name) void suite_##name(struct case_list *l);
-#include "suites.def"
-#undef SUITE
+/* A suite: its name, with which the names of its cases begin; whether it judges Assay itself, not a
+ * subject; and a function that adds its cases to the list. */
+struct suite {
+    const char *name;
+    bool self;
+    void (*collect)(struct case_list *l);
+};
 
 #endif

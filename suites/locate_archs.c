@@ -1,6 +1,7 @@
 /* Localisation on every architecture: the right engine is found right, and a change of any one site
  * of a layer is named by site, layer and operation. Random models of `assay synth`. */
-#include "gguf_util.h"
+#include "files.h"
+#include "gguf.h"
 #include "locate_compare.h"
 #include "locate_run.h"
 #include "locate_suite.h"

@@ -1,7 +1,8 @@
 /* Every cause that localisation can name: the fault is made in the values of one site and must be
  * found there, and named. See locate_causes.h. */
 #include "locate_causes.h"
-#include "gguf_util.h"
+#include "files.h"
+#include "gguf.h"
 #include "locate_run.h"
 #include "locate_suite.h"
 #include "source.h"

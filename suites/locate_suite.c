@@ -1,8 +1,9 @@
 /* The suite of localisation: right engines have no defect, changed values are named, and what is
  * written is read back. Whole engines with faults are in suites/stories/. */
+#include "selftest.h"
 #include "callback_log.h"
 #include "effect.h"
-#include "locate_args.h"
+#include "prompt_tokens.h"
 #include "locate_compare.h"
 #include "locate_run.h"
 #include "locate_suite.h"
@@ -33,7 +34,7 @@ static bool bench_open(struct bench *b, struct test *t, const char *type)
     snprintf(path, sizeof path, "%s/models/primer-4m-%s.gguf.gz", t->options->vectors, type);
     if (!test_ok(t, gguf_open(&b->g, path, &e), &e)) return false;
     enum status st = engine_model_from_gguf(&m, &b->g, &e);
-    if (st == ST_OK) st = locate_tokens(m, NULL, NULL, &b->ids, &b->n, &e);
+    if (st == ST_OK) st = prompt_tokens(m, NULL, NULL, &b->ids, &b->n, &e);
     engine_model_close(m);
     if (st == ST_OK) st = source_open(&b->ref, &b->g, &e);
     if (!test_ok(t, st, &e)) {

@@ -1,4 +1,5 @@
 /* The suite of operations: every row of cases.def, on every subject, for every type it has. */
+#include "conformance.h"
 #include "ops.h"
 
 #include <string.h>

@@ -31,6 +31,7 @@
  *   magnitudes  as the result they belong to
  *   cache       every byte
  */
+#include "selftest.h"
 #include "opvec.h"
 #include "compare.h"
 #include "subject.h"

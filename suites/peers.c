@@ -8,6 +8,7 @@
  *           values as those of ggml's quantizers
  *   speed   decoding side by side on one thread; figures in the message, never a verdict
  */
+#include "selftest.h"
 #include "compare.h"
 #include "ref.h"
 #include "subject.h"

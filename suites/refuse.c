@@ -1,6 +1,8 @@
 /* The suite of models that must be refused: a golden model with one thing changed, which makes it
  * another computation than the one that the engine would do. */
+#include "selftest.h"
 #include "engine.h"
+#include "files.h"
 #include "gguf_util.h"
 #include "source.h"
 

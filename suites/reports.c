@@ -1,6 +1,7 @@
 /* The reports suite: the promises of the report's writer. It keeps no cases in memory, a process
  * that is killed leaves a readable report, and whatever the numbers and texts are, the document is
  * valid. The cases write under $TMPDIR. */
+#include "selftest.h"
 #include "build_info.h"
 #include "harness.h"
 #include "report_json.h"

@@ -17,15 +17,6 @@
 
 /* ---- cases ------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    void (*collect)(struct case_list *);
-} suites[] = {
-#define SUITE(name) {#name, suite_##name},
-#include "suites.def"
-#undef SUITE
-};
-
 void case_add(struct case_list *l, const struct test_case *c)
 {
     if (l->n == l->cap) {
@@ -88,10 +79,11 @@ static bool may_match(const char *suite, const struct run_options *o)
     return false;
 }
 
-bool cases_collect(struct case_list *out, const struct run_options *o)
+bool cases_collect(struct case_list *out, const struct suite *suites, size_t n,
+                   const struct run_options *o)
 {
     *out = (struct case_list){.options = &o->test};
-    for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)
+    for (size_t i = 0; i < n; i++)
         if (may_match(suites[i].name, o)) suites[i].collect(out);
     size_t kept = 0;
     for (size_t i = 0; i < out->n; i++)

@@ -16,8 +16,10 @@ struct run_options {
     unsigned timeout; /* seconds for one case */
 };
 
-/* All cases of all suites that pass the filters. Free with cases_free. */
-bool cases_collect(struct case_list *out, const struct run_options *o);
+/* Collects the cases of n suites that pass the filters; false if there is none. Free the list with
+ * cases_free. */
+bool cases_collect(struct case_list *out, const struct suite *suites, size_t n,
+                   const struct run_options *o);
 void cases_free(struct case_list *l);
 
 struct run_totals {

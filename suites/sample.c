@@ -1,5 +1,6 @@
 /* The suite of the sampler: which token is taken from given logits. What is random is checked by
  * its frequencies, with a bound of six standard deviations. */
+#include "selftest.h"
 #include "engine.h"
 #include "harness.h"
 

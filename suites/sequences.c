@@ -1,6 +1,7 @@
 /* The suite of sequences and rings: several sequences in one batch, each as if it were alone; layers
  * with a window whose cells are used over and over; going back. What each sequence should give
  * comes from the reference, which evaluates it alone; memory starts as NaN. */
+#include "conformance.h"
 #include "golden.h"
 #include "judge.h"
 #include "poison.h"

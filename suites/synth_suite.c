@@ -1,6 +1,8 @@
 /* The suite of random models: every architecture opens in the reference, its activations keep their
  * size, experts are told apart by more than rounding, and the same seed gives the same file. */
-#include "gguf_util.h"
+#include "selftest.h"
+#include "files.h"
+#include "gguf.h"
 #include "prompts.h"
 #include "report.h"
 #include "source.h"

@@ -1,5 +1,6 @@
 /* The suite of the tokenizer: ids, texts and pieces against what llama.cpp gives, and the
  * properties that hold for any text. */
+#include "selftest.h"
 #include "tokenizer_rig.h"
 
 #include <stdio.h>

@@ -2,9 +2,11 @@
  * some files of an architecture have, and keys that must be ignored. The engine against the
  * reference, as in the forward suite; and the change must do something, or nothing, to what the
  * reference computes. */
+#include "conformance.h"
 #include "variants.h"
 #include "golden.h"
-#include "gguf_util.h"
+#include "files.h"
+#include "gguf.h"
 #include "judge.h"
 #include "source.h"
 #include "subject.h"

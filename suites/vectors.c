@@ -1,8 +1,10 @@
 /* The suite of golden files: the reference against what llama.cpp computed, for every file of the
  * vectors directory, whatever it is called: decode files by their sets, forward files by their
  * prompts. Fresh files need no build: assay test vectors --vectors DIR. */
+#include "selftest.h"
 #include "compare.h"
 #include "golden.h"
+#include "golden_decode.h"
 #include "source.h"
 
 #include <dirent.h>
@@ -17,9 +19,6 @@
  * one or two layers lies within 1e-10 of a double-precision one. NATIVE_FACTOR: how much farther
  * than llama.cpp's own rounding of activations to 8 bits a result may lie. */
 static const double EXACT_LIMIT = 1e-9, NATIVE_FACTOR = 1.1;
-
-void run_golden_decode(struct test *t, const struct test_case *c, const struct gguf *g,
-                       const char *set);
 
 /* The context that llama.cpp was configured with; 0: the file does not say. */
 static uint32_t context_of(const struct gguf *golden)
@@ -182,7 +181,7 @@ static void run_decode(struct test *t, const struct test_case *c)
     struct gguf g;
     struct err e = {0};
     if (!test_ok(t, gguf_open(&g, file->path, &e), &e)) return;
-    run_golden_decode(t, c, &g, c->shape);
+    golden_decode_set(t, c, &g, c->shape);
     gguf_close(&g);
 }
 

@@ -2,7 +2,7 @@
  * localisation. Also runs `locate` on them, as the README shows it. */
 #include "faults.h"
 #include "locate.h"
-#include "locate_args.h"
+#include "prompt_tokens.h"
 #include "paths.h"
 #include "cmd.h"
 
@@ -45,7 +45,7 @@ static enum status tell(const struct story *s, const char **wrong, struct err *e
     enum status st = gguf_open(&g, path, e);
     if (st != ST_OK) return st;
     st = engine_model_from_gguf(&m, &g, e);
-    if (st == ST_OK) st = locate_tokens(m, NULL, NULL, &ids, &o.n_tokens, e);
+    if (st == ST_OK) st = prompt_tokens(m, NULL, NULL, &ids, &o.n_tokens, e);
     engine_model_close(m);
     o.tokens = ids;
     if (st == ST_OK) st = subject_open(&subject, name, e);

@@ -1,6 +1,5 @@
-/* See locate_args.h. */
-#include "locate_args.h"
-#include "prompts.h"
+/* See prompt_tokens.h. */
+#include "prompt_tokens.h"
 #include "text.h"
 #include "options.h"
 
@@ -53,7 +52,7 @@ static enum status ids_of_own(const struct engine_model *m, int32_t **ids, size_
     return ST_OK;
 }
 
-enum status locate_tokens(const struct engine_model *m, const char *text, const char *list,
+enum status prompt_tokens(const struct engine_model *m, const char *text, const char *list,
                           int32_t **ids, size_t *n, struct err *e)
 {
     const struct engine_shape s = engine_model_shape(m);
