@@ -5,6 +5,7 @@
 #include "conformance.h"
 #include "layout.h"
 #include "subject.h"
+#include "random.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,4 @@
-/* assay mutants: proves that the suites catch faults, by putting them in. */
-#include "cmd.h"
+/* assay-mutants: proves that the suites catch faults, by putting them in. */
 #include "mutant.h"
 #include "options.h"
 #include "report.h"
@@ -12,8 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#define NAME "assay-mutants"
+
 static const char help[] =
-    "usage: assay mutants [WHICH...] [options]\n\n"
+    "usage: assay-mutants [WHICH...] [options]\n\n"
     "Puts one fault after the other into the engine's sources, compiles it, and runs the cases\n"
     "that must catch it. WHICH is a class of faults (A3), a mutant (A3.q4_k.top-bits) or a shell\n"
     "pattern; without one, all. Needs a build tree.\n\n"
@@ -138,7 +139,7 @@ static int run_control(const struct mutants_args *a, const struct mutant_build *
     snprintf(log, sizeof log, "%s/log", scratch);
     struct mutant none = {.name = "control", .file = "", .variant = "", .where = "control"};
     none.units = all_units(a, l, &arena);
-    if (!none.units || !*none.units) return cmd_usage("mutants", "no mutants on %s", a->control);
+    if (!none.units || !*none.units) return cmd_usage(NAME, "no mutants on %s", a->control);
     enum status st = mutant_make(b, &none, scratch, &e);
     for (size_t i = 0; i < l->n && st == ST_OK; i++) {
         const struct mutant *m = &l->rows[i];
@@ -155,7 +156,7 @@ static int run_control(const struct mutants_args *a, const struct mutant_build *
                color("reset"), m->subject, *m->variant ? "+" : "", m->variant, code, log);
     }
     arena_free(&arena);
-    if (st != ST_OK) return cmd_error("mutants", &e);
+    if (st != ST_OK) return cmd_error(NAME, &e);
     printf("on %s without a fault: %zu sets of cases, %zu failed\n", a->control, n, bad);
     if (!bad && !a->keep) mutant_clean(scratch);
     return bad ? EXIT_FAIL : EXIT_PASS;
@@ -167,7 +168,7 @@ static int run_all(const struct mutants_args *a, const struct mutant_build *b,
     struct report *report = NULL;
     struct err e = {0};
     size_t n[MUTANT_NOT_RUN + 1] = {0}, total = 0;
-    if (a->json && report_open(&report, 1, &e) != ST_OK) return cmd_error("mutants", &e);
+    if (a->json && report_open(&report, 1, &e) != ST_OK) return cmd_error(NAME, &e);
     interrupt_catch();
     for (size_t i = 0; i < l->n && !interrupted(); i++) {
         struct mutant_result r;
@@ -186,8 +187,8 @@ static int run_all(const struct mutants_args *a, const struct mutant_build *b,
         n[MUTANT_NOT_RUN]);
     enum status st = report ? report_save(report, a->json, &e) : ST_OK;
     report_close(report);
-    if (interrupted()) return cmd_error("mutants", &(struct err){ST_CANCELLED, "interrupted"});
-    if (st != ST_OK) return cmd_error("mutants", &e);
+    if (interrupted()) return cmd_error(NAME, &(struct err){ST_CANCELLED, "interrupted"});
+    if (st != ST_OK) return cmd_error(NAME, &e);
     return bad || total == 0 ? EXIT_FAIL : n[MUTANT_KILLED] ? EXIT_PASS : EXIT_NOTHING;
 }
 
@@ -202,8 +203,9 @@ static const char *own_directory(char *out, size_t cap)
     return out;
 }
 
-int cmd_mutants(int argc, char **argv)
+int main(int argc, char **argv)
 {
+    argv[0] = (char[]){NAME}; /* what the messages of getopt begin with */
     struct mutants_args a = {0};
     char own[2048], dir[4096];
     struct err e = {0};
@@ -212,19 +214,19 @@ int cmd_mutants(int argc, char **argv)
     int code = parse(argc, argv, &a);
     if (code >= 0) return code;
     if (!a.build) a.build = own_directory(own, sizeof own);
-    if (mutant_build_open(&b, a.build, &e) != ST_OK) return cmd_error("mutants", &e);
+    if (mutant_build_open(&b, a.build, &e) != ST_OK) return cmd_error(NAME, &e);
     snprintf(dir, sizeof dir, "%s/suites/mutants", b.source);
     enum status st = mutants_read(&l, dir, &e);
     if (st != ST_OK) {
         mutant_build_close(&b);
-        return cmd_error("mutants", &e);
+        return cmd_error(NAME, &e);
     }
     if (a.list) {
         print_list(&a, &l);
         code = EXIT_PASS;
     } else if (a.check) {
         st = mutants_check(&l, &e);
-        code = st == ST_OK ? EXIT_PASS : cmd_error("mutants", &e);
+        code = st == ST_OK ? EXIT_PASS : cmd_error(NAME, &e);
         if (st == ST_OK) printf("%zu mutants, %zu classes without one\n", l.n, l.n_omitted);
     } else {
         code = a.control ? run_control(&a, &b, &l) : run_all(&a, &b, &l);

@@ -2,7 +2,8 @@
 #ifndef COMPARE_H
 #define COMPARE_H
 
-#include "harness.h"
+#include "case.h"
+#include "spec/spec.h"
 
 /* What the indices of a result stand for, for the sentence about bad ones. */
 struct axes {

@@ -9,6 +9,7 @@
 #include "cudasim.h"
 #include "backend.h"
 #include "compare.h"
+#include "random.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* The operations that the suite of cuda-sim tries, each with sizes that leave tails. */
 #include "cudasim_trial.h"
+#include "random.h"
 
 enum { N = 300, HEADS = 4, KV_HEADS = 2, DIM = 24, TOKENS = 3 };
 

@@ -5,6 +5,7 @@
 #include "backend.h"
 #include "compare.h"
 #include "ref.h"
+#include "random.h"
 
 #include <stdio.h>
 #include <string.h>

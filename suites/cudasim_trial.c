@@ -1,5 +1,6 @@
 /* Devices and buffers for the suite of cuda-sim. */
 #include "cudasim_trial.h"
+#include "random.h"
 
 #include <stdio.h>
 

@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "harness.h"
+#include "random.h"
 
 enum { CUDASIM_BUFFERS = 24 };
 

@@ -7,6 +7,7 @@
 #include "golden_decode.h"
 #include "ref.h"
 #include "subject.h"
+#include "random.h"
 
 #include <math.h>
 #include <stdio.h>

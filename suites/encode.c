@@ -6,6 +6,7 @@
 #include "compare.h"
 #include "harness.h"
 #include "ref.h"
+#include "random.h"
 
 #include <float.h>
 #include <jansson.h>

@@ -4,6 +4,7 @@
 #include "mix.h"
 #include "quantize.h"
 #include "ref.h"
+#include "random.h"
 
 #include <jansson.h>
 #include <math.h>

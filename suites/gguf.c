@@ -4,6 +4,7 @@
 #include "fence.h"
 #include "files.h"
 #include "gguf_util.h"
+#include "random.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
  * refuses, and the files underneath. */
 #include "files.h"
 #include "gguf_util.h"
+#include "random.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -56,18 +56,6 @@ bool test_check(struct test *t, bool cond, const char *fmt, ...) __attribute__((
  * if st is ST_OK. */
 bool test_ok(struct test *t, enum status st, const struct err *e);
 
-/* Random numbers: splitmix64; the same on every machine. Reseeded per case from test.seed. */
-struct rng {
-    uint64_t state;
-    double spare;
-    bool has_spare;
-};
-struct rng rng_of(const struct test *t);
-uint64_t rng_u64(struct rng *r);
-double rng_uniform(struct rng *r);             /* [0, 1) */
-double rng_gauss(struct rng *r);               /* mean 0, variance 1 */
-uint64_t rng_below(struct rng *r, uint64_t n); /* [0, n) */
-
 /* A suite: its name, with which the names of its cases begin; whether it judges Assay itself, not a
  * subject; and a function that adds its cases to the list. */
 struct suite {

@@ -2,6 +2,7 @@
 #include "inputs.h"
 #include "layout.h"
 #include "ref.h"
+#include "random.h"
 
 #include <math.h>
 #include <string.h>

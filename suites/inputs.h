@@ -3,6 +3,7 @@
 #define INPUTS_H
 
 #include "harness.h"
+#include "random.h"
 
 enum input_kind {
     INPUT_gauss,       /* normal, variance 1 */

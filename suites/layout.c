@@ -1,5 +1,6 @@
 /* Reading the table of layouts; see layout.h. */
 #include "layout.h"
+#include "random.h"
 
 #include <string.h>
 

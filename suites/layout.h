@@ -3,6 +3,7 @@
 #define LAYOUT_H
 
 #include "harness.h"
+#include "random.h"
 
 enum field_role {
     ROLE_CODE,

@@ -1,5 +1,5 @@
 /* Mutants: faults put into the real sources, one at a time, to prove that a suite catches them.
- * The rows are in suites/mutants/ (the text format is described in its README); `assay mutants`
+ * The rows are in suites/mutants/ (the text format is described in its README); `assay-mutants`
  * runs them out of a build tree. */
 #ifndef MUTANT_H
 #define MUTANT_H

@@ -2,6 +2,7 @@
 #include "ops.h"
 #include "compare.h"
 #include "ref.h"
+#include "random.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "ops.h"
 #include "compare.h"
 #include "ref.h"
+#include "random.h"
 
 #include <float.h>
 #include <math.h>

@@ -2,6 +2,7 @@
 #include "ops.h"
 #include "compare.h"
 #include "ref.h"
+#include "random.h"
 
 size_t ops_row_length(const struct op_row *row, const struct type_spec *type)
 {

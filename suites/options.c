@@ -10,10 +10,16 @@
 
 enum { MAX_ROWS = 32, FIRST_VALUE = 256, HELP = FIRST_VALUE + MAX_ROWS };
 
+/* What stands before the name of a command: "assay ", or nothing before that of a program. */
+static const char *program_of(const char *command)
+{
+    return strncmp(command, "assay-", 6) == 0 ? "" : "assay ";
+}
+
 int cmd_error(const char *command, const struct err *e)
 {
     progress_end();
-    fprintf(stderr, "assay %s: %s\n", command, e->text);
+    fprintf(stderr, "%s%s: %s\n", program_of(command), command, e->text);
     if (e->st == ST_USAGE) return EXIT_USAGE;
     if (e->st == ST_NO_DEVICE) return EXIT_NOTHING;
     return EXIT_FAIL;
@@ -24,9 +30,9 @@ int cmd_usage(const char *command, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     progress_end();
-    fprintf(stderr, "assay %s: ", command);
+    fprintf(stderr, "%s%s: ", program_of(command), command);
     vfprintf(stderr, fmt, ap);
-    fprintf(stderr, "; see 'assay %s --help'\n", command);
+    fprintf(stderr, "; see '%s%s --help'\n", program_of(command), command);
     va_end(ap);
     return EXIT_USAGE;
 }

@@ -10,7 +10,8 @@
 
 enum exit_code { EXIT_PASS = 0, EXIT_FAIL = 1, EXIT_USAGE = 2, EXIT_NOTHING = 77 };
 
-/* Prints "assay NAME: message" as one line on stderr; returns the exit code that fits the error. */
+/* Prints "assay COMMAND: message" as one line on stderr, or "COMMAND: message" if the command is a
+ * program of its own, "assay-NAME"; returns the exit code that fits the error. */
 int cmd_error(const char *command, const struct err *e);
 /* The same for a wrong call; the line ends with a pointer to the command's help. EXIT_USAGE. */
 int cmd_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

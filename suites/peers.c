@@ -12,6 +12,7 @@
 #include "compare.h"
 #include "ref.h"
 #include "subject.h"
+#include "random.h"
 
 #include <dlfcn.h>
 #include <math.h>

@@ -1,5 +1,6 @@
 /* The harness: collects cases, filters, runs each one guarded against crashes and hangs. */
 #include "run.h"
+#include "random.h"
 #include "terminal.h"
 #include "report.h"
 #include "subject.h"
@@ -16,34 +17,6 @@
 #include <unistd.h>
 
 /* ---- cases ------------------------------------------------------------------------------- */
-
-void case_add(struct case_list *l, const struct test_case *c)
-{
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 256;
-        struct test_case *grown = realloc(l->cases, cap * sizeof *grown);
-        if (!grown) abort();
-        l->cases = grown;
-        l->cap = cap;
-    }
-    l->cases[l->n++] = *c;
-}
-
-const char *case_text(struct case_list *l, const char *fmt, ...)
-{
-    char buf[CASE_NAME];
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(buf, sizeof buf, fmt, ap);
-    va_end(ap);
-    if (n < 0 || (size_t)n >= sizeof buf) n = sizeof buf - 1;
-    return arena_strdup(&l->arena, buf, (size_t)n);
-}
-
-struct case_id case_id_of(const struct test_case *c)
-{
-    return (struct case_id){c->suite, c->op, c->type, c->shape, c->subject};
-}
 
 /* A pattern matches a whole name, as by the shell, or as a prefix that ends before a dot. */
 static bool matches(const char *name, const char *pattern)
@@ -99,104 +72,12 @@ void cases_free(struct case_list *l)
     *l = (struct case_list){0};
 }
 
-/* ---- the context of a case --------------------------------------------------------------- */
-
-void *test_alloc(struct test *t, size_t count, size_t size)
-{
-    void *p = arena_alloc(&t->arena, count, size);
-    if (!p) test_fail(t, "no memory for %zu x %zu bytes", count, size);
-    return p;
-}
-
-static void message(struct test *t, enum case_status st, const char *fmt, va_list ap)
-{
-    if (!*t->result.message) vsnprintf(t->result.message, sizeof t->result.message, fmt, ap);
-    if (t->result.status == CASE_PASS || t->result.status == CASE_MARGINAL) t->result.status = st;
-}
-
-void test_fail(struct test *t, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    message(t, CASE_FAIL, fmt, ap);
-    va_end(ap);
-}
-
-void test_skip(struct test *t, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    message(t, CASE_SKIP, fmt, ap);
-    va_end(ap);
-}
-
-bool test_check(struct test *t, bool cond, const char *fmt, ...)
-{
-    if (cond) return true;
-    va_list ap;
-    va_start(ap, fmt);
-    message(t, CASE_FAIL, fmt, ap);
-    va_end(ap);
-    return false;
-}
-
-bool test_ok(struct test *t, enum status st, const struct err *e)
-{
-    if (st == ST_OK) return true;
-    if (st == ST_NO_DEVICE || st == ST_UNSUPPORTED)
-        test_skip(t, "%s", e->text);
-    else
-        test_fail(t, "%s", e->text);
-    return false;
-}
-
-static uint64_t mix64(uint64_t z)
-{
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-struct rng rng_of(const struct test *t)
-{
-    return (struct rng){.state = t->seed};
-}
-
-uint64_t rng_u64(struct rng *r)
-{
-    r->state += 0x9e3779b97f4a7c15u;
-    return mix64(r->state);
-}
-
-double rng_uniform(struct rng *r)
-{
-    return (double)(rng_u64(r) >> 11) * 0x1p-53;
-}
-
-double rng_gauss(struct rng *r)
-{
-    if (r->has_spare) {
-        r->has_spare = false;
-        return r->spare;
-    }
-    double u = ((double)(rng_u64(r) >> 11) + 0.5) * 0x1p-53, v = rng_uniform(r);
-    double radius = sqrt(-2 * log(u)), angle = 6.283185307179586 * v;
-    r->spare = radius * sin(angle);
-    r->has_spare = true;
-    return radius * cos(angle);
-}
-
-uint64_t rng_below(struct rng *r, uint64_t n)
-{
-    return rng_u64(r) % n;
-}
-
 /* ---- running ----------------------------------------------------------------------------- */
 
 static uint64_t case_seed(const char *name, uint64_t seed)
 {
     uint64_t h = seed ^ 0xcbf29ce484222325u;
-    for (const char *p = name; *p; p++) h = mix64(h ^ (uint64_t)(unsigned char)*p);
+    for (const char *p = name; *p; p++) h = rng_mix(h ^ (uint64_t)(unsigned char)*p);
     return h;
 }
 

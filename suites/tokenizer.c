@@ -2,6 +2,7 @@
  * properties that hold for any text. */
 #include "selftest.h"
 #include "tokenizer_rig.h"
+#include "random.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* How fast tokenizers load and encode: figures for the report, never a verdict. The vocabulary has
  * 150,000 tokens, made by merging random pairs of earlier ones; the text says common ones often. */
 #include "tokenizer_rig.h"
+#include "random.h"
 
 #include <stdio.h>
 #include <stdlib.h>

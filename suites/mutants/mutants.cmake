@@ -1,4 +1,11 @@
-# What `assay mutants` must know of the build, and its CTest entries: one per class of faults, one
+# The program that makes mutants: its own files, and the program's objects but for its main.
+add_executable(assay-mutants ${MUTANT_SOURCES} $<FILTER:$<TARGET_OBJECTS:assay>,EXCLUDE,assay\\.c\\.o$>)
+target_include_directories(assay-mutants PRIVATE suites reports)
+target_link_libraries(assay-mutants PRIVATE assay_flags assay_engine assay_reference PkgConfig::JANSSON
+    ${CMAKE_DL_LIBS})
+set_target_properties(assay-mutants PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+
+# What `assay-mutants` must know of the build, and its CTest entries: one per class of faults, one
 # per subject without a fault, and one that no class is left out.
 get_property(shaders GLOBAL PROPERTY ASSAY_SHADERS)
 list(JOIN shaders ",\n    " shaders)
@@ -35,7 +42,7 @@ if(ASSAY_SANITIZE)
     return()
 endif()
 
-add_test(NAME mutants.catalogue COMMAND assay mutants --check)
+add_test(NAME mutants.catalogue COMMAND assay-mutants --check)
 set_tests_properties(mutants.catalogue PROPERTIES LABELS "quick;full;mutants" TIMEOUT 60)
 
 file(GLOB mutant_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/suites/mutants/*.txt)
@@ -54,13 +61,13 @@ endforeach()
 list(REMOVE_DUPLICATES classes)
 list(REMOVE_DUPLICATES subjects)
 foreach(class ${classes})
-    add_test(NAME mutants.${class} COMMAND assay mutants ${class} --json ${REPORT_DIR}/parts/mutants.${class}.json)
+    add_test(NAME mutants.${class} COMMAND assay-mutants ${class} --json ${REPORT_DIR}/parts/mutants.${class}.json)
     set_tests_properties(mutants.${class} PROPERTIES LABELS "full;mutants" SKIP_RETURN_CODE 77
         TIMEOUT 300 FIXTURES_REQUIRED report)
 endforeach()
 foreach(subject ${subjects})
     if(NOT subject MATCHES "vulkan") # its shaders are compiled by the build's own command
-        add_test(NAME mutants.control.${subject} COMMAND assay mutants --control ${subject})
+        add_test(NAME mutants.control.${subject} COMMAND assay-mutants --control ${subject})
         set_tests_properties(mutants.control.${subject} PROPERTIES LABELS "full;mutants" TIMEOUT 300)
     endif()
 endforeach()
