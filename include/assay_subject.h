@@ -189,7 +189,7 @@ struct assay_ops {
     int (*argmax)(void *ctx, const struct assay_rows *a);
 };
 
-/* Given to eval. site: a name of suites/locate.md without the layer ("q", "l_out"), of the column
+/* Given to eval. site: a name of suites/locate/README.md without the layer ("q", "l_out"), of the column
  * "name"; another one is an error. layer: 0 for those of the model. All rows of the prompt, (rows,
  * cols). */
 struct assay_probe {

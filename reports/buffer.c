@@ -1,5 +1,5 @@
 /* Text that grows, and the escapes of the formats that reports become; see buffer.h. */
-#include "buffer.h"
+#include "reports/buffer.h"
 
 #include <stdio.h>
 #include <stdlib.h>

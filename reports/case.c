@@ -1,5 +1,5 @@
 /* Names of cases and of their states; see case.h. */
-#include "case.h"
+#include "reports/case.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* A table of a report as CSV (RFC 4180): one row per entry, nested values flattened. */
-#include "formats.h"
-#include "report_json.h"
+#include "reports/formats.h"
+#include "reports/report_json.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Comparing two reports case by case and measurement by measurement. */
-#include "diff.h"
-#include "buffer.h"
-#include "report_json.h"
+#include "reports/diff.h"
+#include "reports/buffer.h"
+#include "reports/report_json.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef DIFF_H
 #define DIFF_H
 
-#include "buffer.h"
+#include "reports/buffer.h"
 
 /* Kinds of change: DIFF(name, alarm, what). alarm: it makes the comparison fail. */
 #define DIFF_KINDS(DIFF)                                                                           \

@@ -1,5 +1,5 @@
 # Writes OUT, C arrays of the FILES in DIR: what the program carries along.
-set(text "/* Made by reports/embed.cmake. */\n#include \"embedded.h\"\n\n")
+set(text "/* Made by reports/embed.cmake. */\n#include \"reports/embedded.h\"\n\n")
 set(table "")
 set(n 0)
 foreach(name ${FILES})

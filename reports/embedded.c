@@ -1,5 +1,5 @@
 /* Finding embedded files; see embedded.h. */
-#include "embedded.h"
+#include "reports/embedded.h"
 
 #include <assert.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef FORMATS_H
 #define FORMATS_H
 
-#include "buffer.h"
+#include "reports/buffer.h"
 
 /* JUnit XML: a suite per suite, a test case per case. */
 enum status format_junit(struct buffer *out, const json_t *report, struct err *e);

@@ -1,8 +1,8 @@
 /* Judging a report by a policy; see gate.h. */
-#include "gate.h"
-#include "report_json.h"
+#include "reports/gate.h"
+#include "reports/report_json.h"
 #include "spec/spec.h"
-#include "validate.h"
+#include "reports/validate.h"
 
 #include <errno.h>
 #include <fnmatch.h>

@@ -1,9 +1,9 @@
 /* The page of one report. */
-#include "formats.h"
-#include "embedded.h"
-#include "matrix.h"
-#include "page.h"
-#include "report_json.h"
+#include "reports/formats.h"
+#include "reports/embedded.h"
+#include "reports/matrix.h"
+#include "reports/page.h"
+#include "reports/report_json.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* A report as JUnit XML, in the dialect that Jenkins, GitLab and GitHub's actions read. */
-#include "formats.h"
-#include "report_json.h"
+#include "reports/formats.h"
+#include "reports/report_json.h"
 
 #include <string.h>
 

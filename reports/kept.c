@@ -1,8 +1,8 @@
 /* The page over many reports; see kept.h. */
-#include "kept.h"
-#include "matrix.h"
-#include "page.h"
-#include "report_json.h"
+#include "reports/kept.h"
+#include "reports/matrix.h"
+#include "reports/page.h"
+#include "reports/report_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>

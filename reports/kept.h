@@ -2,7 +2,7 @@
 #ifndef KEPT_H
 #define KEPT_H
 
-#include "buffer.h"
+#include "reports/buffer.h"
 
 enum status kept_page(struct buffer *out, const char *const *paths, size_t n, struct err *e);
 

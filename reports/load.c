@@ -1,6 +1,6 @@
 /* Reading reports back: also those that an older version wrote, and what a torn write left. */
-#include "report_json.h"
-#include "validate.h"
+#include "reports/report_json.h"
+#include "reports/validate.h"
 
 #include <math.h>
 #include <stdio.h>

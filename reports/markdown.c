@@ -1,7 +1,7 @@
 /* A report as Markdown, for the summary page of a pipeline. */
-#include "formats.h"
-#include "matrix.h"
-#include "report_json.h"
+#include "reports/formats.h"
+#include "reports/matrix.h"
+#include "reports/report_json.h"
 
 #include <math.h>
 #include <string.h>

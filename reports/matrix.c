@@ -1,7 +1,7 @@
 /* Types by subjects; see matrix.h. */
-#include "matrix.h"
-#include "buffer.h"
-#include "report_json.h"
+#include "reports/matrix.h"
+#include "reports/buffer.h"
+#include "reports/report_json.h"
 
 #include <ctype.h>
 #include <string.h>

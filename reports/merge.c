@@ -1,6 +1,6 @@
 /* One report out of several: shards of a run, runs on several machines. */
-#include "report_json.h"
-#include "stream.h"
+#include "reports/report_json.h"
+#include "reports/stream.h"
 
 #include <string.h>
 

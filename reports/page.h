@@ -2,7 +2,7 @@
 #ifndef PAGE_H
 #define PAGE_H
 
-#include "buffer.h"
+#include "reports/buffer.h"
 
 /* script: an embedded file. summary: a sentence that is there without scripts, too. */
 enum status page_make(struct buffer *out, const char *title, const char *summary,

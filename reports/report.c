@@ -1,10 +1,10 @@
 /* Building and saving the JSON document; see report.h. */
-#include "report.h"
-#include "buffer.h"
-#include "build_info.h"
-#include "report_json.h"
-#include "sha256.h"
-#include "stream.h"
+#include "reports/report.h"
+#include "reports/buffer.h"
+#include "reports/build_info.h"
+#include "reports/report_json.h"
+#include "reports/sha256.h"
+#include "reports/stream.h"
 
 #include <errno.h>
 #include <jansson.h>

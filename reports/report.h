@@ -4,7 +4,7 @@
 #ifndef REPORT_H
 #define REPORT_H
 
-#include "case.h"
+#include "reports/case.h"
 
 #define REPORT_SCHEMA "1.2"
 

@@ -1,9 +1,9 @@
 /* Failed cases as SARIF 2.1.0, each at the source of its operation. */
-#include "build_info.h"
-#include "formats.h"
-#include "report_json.h"
-#include "sha256.h"
-#include "sources.h"
+#include "reports/build_info.h"
+#include "reports/formats.h"
+#include "reports/report_json.h"
+#include "reports/sha256.h"
+#include "reports/sources.h"
 #include "spec/spec.h"
 
 #include <fnmatch.h>
@@ -13,7 +13,7 @@
 
 const struct source sources[] = {
 #define SOURCE(suite, op, subject, path, symbol) {suite, op, subject, path, symbol},
-#include "sources.def"
+#include "reports/sources.def"
 #undef SOURCE
 };
 const size_t n_sources = sizeof sources / sizeof *sources;

@@ -1,5 +1,5 @@
 /* SHA-256 as FIPS 180-4 defines it. */
-#include "sha256.h"
+#include "reports/sha256.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Making a release directory; see signoff.h. */
-#include "signoff.h"
-#include "buffer.h"
-#include "formats.h"
-#include "report_json.h"
+#include "reports/signoff.h"
+#include "reports/buffer.h"
+#include "reports/formats.h"
+#include "reports/report_json.h"
 
 #include <dirent.h>
 #include <errno.h>

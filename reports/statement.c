@@ -1,8 +1,8 @@
 /* The statement of a release: product, devices, what was run, what was not, waivers. */
-#include "formats.h"
-#include "matrix.h"
-#include "report_json.h"
-#include "signoff.h"
+#include "reports/formats.h"
+#include "reports/matrix.h"
+#include "reports/report_json.h"
+#include "reports/signoff.h"
 
 #include <string.h>
 

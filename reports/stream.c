@@ -1,6 +1,6 @@
 /* Writing a report as it grows; see stream.h. */
-#include "buffer.h"
-#include "stream.h"
+#include "reports/buffer.h"
+#include "reports/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* Checks a document against schema.json. This is not a general validator: it knows the keywords
  * that the schema uses, and refuses a schema with others. */
-#include "validate.h"
-#include "embedded.h"
+#include "reports/validate.h"
+#include "reports/embedded.h"
 
 #include <math.h>
 #include <regex.h>

@@ -1,6 +1,6 @@
 /* Consistency of a report with itself. */
-#include "report_json.h"
-#include "validate.h"
+#include "reports/report_json.h"
+#include "reports/validate.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The first sentence of every page. */
-#include "formats.h"
-#include "report_json.h"
+#include "reports/formats.h"
+#include "reports/report_json.h"
 
 #include <string.h>
 

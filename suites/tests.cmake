@@ -153,12 +153,12 @@ foreach(part damage arch rounding cause log trace effect)
 endforeach()
 find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND)
-    add_test(NAME locate.python COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/locate_md.py
+    add_test(NAME locate.python COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/selftest/locate_md.py
         $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors/models/primer-4m-Q4_K_M.gguf.gz
         ${CMAKE_BINARY_DIR}/locate)
-    add_test(NAME locate.commands COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/locate_cli.py
+    add_test(NAME locate.commands COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/selftest/locate_cli.py
         $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors ${CMAKE_BINARY_DIR}/locate-commands $<TARGET_FILE:assay-engine-plugin>)
-    add_test(NAME locate.llama-names COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/locate_names.py
+    add_test(NAME locate.llama-names COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/selftest/locate_names.py
         $<TARGET_FILE:assay> ${CMAKE_BINARY_DIR}/locate-names)
     set_tests_properties(locate.python locate.commands locate.llama-names PROPERTIES LABELS "full;locate" TIMEOUT 600)
 endif()

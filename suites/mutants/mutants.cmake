@@ -1,6 +1,6 @@
 # The program that makes mutants: its own files, and the program's objects but for its main.
-add_executable(assay-mutants ${MUTANT_SOURCES} $<FILTER:$<TARGET_OBJECTS:assay>,EXCLUDE,assay\\.c\\.o$>)
-target_include_directories(assay-mutants PRIVATE suites reports)
+add_executable(assay-mutants ${MUTANT_SOURCES} $<FILTER:$<TARGET_OBJECTS:assay>,EXCLUDE,command/main\\.c\\.o$>)
+target_include_directories(assay-mutants PRIVATE ${CMAKE_SOURCE_DIR} suites)
 target_link_libraries(assay-mutants PRIVATE assay_flags assay_engine assay_reference PkgConfig::JANSSON
     ${CMAKE_DL_LIBS})
 set_target_properties(assay-mutants PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

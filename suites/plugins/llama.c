@@ -26,7 +26,7 @@ static int failed(const char *what, const char *where)
 
 /* Its names of the values at a site; what is computed by op if one is given. Where several tensors
  * have the name or the site (a product, then the sum with its bias), the last one is the site. The
- * rows of suites/locate_names.def that are the same for every architecture. */
+ * rows of suites/trace/names.def that are the same for every architecture. */
 static const struct place {
     const char *llama, *site;
     enum ggml_op op; /* GGML_OP_NONE: any that computes */

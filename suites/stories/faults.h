@@ -3,7 +3,7 @@
 #ifndef STORIES_FAULTS_H
 #define STORIES_FAULTS_H
 
-#include "subject.h"
+#include "subject/subject.h"
 
 enum { EVERY_LAYER = -1 };
 

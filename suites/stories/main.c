@@ -1,10 +1,10 @@
 /* The stories: each classic fault is built into the CPU engine and must be found and named by
  * localisation. Also runs `locate` on them, as the README shows it. */
 #include "faults.h"
-#include "locate.h"
-#include "prompt_tokens.h"
-#include "paths.h"
-#include "cmd.h"
+#include "locate/locate.h"
+#include "models/prompt_tokens.h"
+#include "base/paths.h"
+#include "command/commands.h"
 
 #include <locale.h>
 #include <stdio.h>

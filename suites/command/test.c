@@ -1,0 +1,128 @@
+/* assay test: runs the suites that CTest runs, in one process. */
+#include "command/commands.h"
+#include "base/options.h"
+#include "reports/report.h"
+#include "harness/run.h"
+#include "subject/subject.h"
+#include "command/suites.h"
+#include "base/terminal.h"
+#include "base/paths.h"
+#include "subject/environment.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: assay test [FILTER...] [options]\n\n"
+    "Runs conformance cases. A case is named suite.op.type.shape.subject; a FILTER is the\n"
+    "beginning of a name up to a dot, or a shell pattern over all of it.\n\n"
+    "  --list             print the names, run nothing\n"
+    "  --subject LIST     only cases of these subjects (cpu, vulkan:1, vulkan+reduce ...)\n"
+    "  --seed N           seed of all random inputs (default 1)\n"
+    "  --quick            only cases of the developer's loop\n"
+    "  --rest             only the others\n"
+    "  --vectors DIR      golden data from this directory\n"
+    "  --ggml DIR         libggml-base.so is here: compare with it (suite peers)\n"
+    "  --json FILE        write a report\n"
+    "  --timeout SECONDS  for one case (default 300)\n"
+    "  --stop-on-failure  run nothing after the first case that fails\n"
+    "  -v, --verbose      a line for every case\n\n"
+    "examples:\n"
+    "  assay test decode.q4_K             every subject's Q4_K decoder\n"
+    "  assay test 'ops.mat*.*.cpu'        matvec and matmul on the CPU\n"
+    "  assay test vectors --vectors DIR   fresh golden files\n\n"
+    "Exit status: 0 all passed, 1 a case failed or none matched, 2 usage, 77 all skipped.\n";
+
+struct test_args {
+    struct run_options run;
+    const char *json;
+    bool list;
+};
+
+static int parse(int argc, char **argv, struct test_args *a)
+{
+    uint64_t timeout = a->run.timeout;
+    const struct option_row rows[] = {
+        {"list", 0, OPTION_FLAG, &a->list, 0, 0},
+        {"subject", 0, OPTION_TEXT, &a->run.test.subjects, 0, 0},
+        {"seed", 0, OPTION_COUNT, &a->run.test.seed, 0, UINT64_MAX},
+        {"quick", 0, OPTION_FLAG, &a->run.test.quick_only, 0, 0},
+        {"rest", 0, OPTION_FLAG, &a->run.rest_only, 0, 0},
+        {"vectors", 0, OPTION_TEXT, &a->run.test.vectors, 0, 0},
+        {"ggml", 0, OPTION_TEXT, &a->run.test.ggml, 0, 0},
+        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"timeout", 0, OPTION_COUNT, &timeout, 1, 86400},
+        {"stop-on-failure", 0, OPTION_FLAG, &a->run.stop, 0, 0},
+        {"verbose", 'v', OPTION_FLAG, &a->run.verbose, 0, 0},
+    };
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    a->run.timeout = (unsigned)timeout;
+    a->run.filters = (const char *const *)(argv + optind);
+    a->run.n_filters = (size_t)(argc - optind);
+    return code;
+}
+
+static void print_list(const struct case_list *l)
+{
+    char name[CASE_NAME];
+    for (size_t i = 0; i < l->n; i++) {
+        const struct case_id id = case_id_of(&l->cases[i]);
+        puts(case_name(&id, name, sizeof name));
+    }
+}
+
+static int run(const struct test_args *a, const struct case_list *l)
+{
+    struct err e = {0};
+    struct report *report = NULL;
+    if (a->json && report_open(&report, a->run.test.seed, &e) != ST_OK)
+        return cmd_error("test", &e);
+    if (report) {
+        environment_report(report, a->run.test.vectors);
+        if (report_stream(report, a->json, &e) != ST_OK) {
+            report_close(report);
+            return cmd_error("test", &e);
+        }
+    }
+    struct run_totals totals;
+    interrupt_catch();
+    cases_run(l, &a->run, report, &totals);
+    const size_t *n = totals.by_status;
+    size_t bad = n[CASE_FAIL] + n[CASE_CRASH] + n[CASE_TIMEOUT],
+           good = n[CASE_PASS] + n[CASE_MARGINAL];
+    printf("%zu passed, %zu failed, %zu skipped\n", good, bad, n[CASE_SKIP]);
+    if (n[CASE_MARGINAL])
+        printf("%zu of the passes use more than half of their bound\n", n[CASE_MARGINAL]);
+    if (report && interrupted()) report_stopped(report, "interrupted");
+    if (report && bad && a->run.stop && bad + good + n[CASE_SKIP] < l->n)
+        report_stopped(report, "stopped at the first failure");
+    if (report && report_save(report, a->json, &e) != ST_OK) {
+        report_close(report);
+        return cmd_error("test", &e);
+    }
+    report_close(report);
+    if (interrupted()) return cmd_error("test", &(struct err){ST_CANCELLED, "interrupted"});
+    return bad ? EXIT_FAIL : good ? EXIT_PASS : EXIT_NOTHING;
+}
+
+int cmd_test(int argc, char **argv)
+{
+    struct test_args a = {.run = {.test = {.seed = 1}, .timeout = 300}};
+    int code = parse(argc, argv, &a);
+    if (code >= 0) return code;
+    a.run.test.vectors = vectors_dir(a.run.test.vectors);
+    struct err e = {0};
+    if (subjects_check(a.run.test.subjects, &e) != ST_OK) return cmd_error("test", &e);
+    struct case_list list;
+    size_t n_suites;
+    const struct suite *suites = suites_all(&n_suites);
+    if (!cases_collect(&list, suites, n_suites, &a.run)) {
+        cases_free(&list);
+        fprintf(stderr, "assay test: no case matches%s%s; 'assay test --list' names all\n",
+                a.run.n_filters ? " " : "", a.run.n_filters ? a.run.filters[0] : "");
+        return EXIT_FAIL;
+    }
+    code = a.list ? (print_list(&list), EXIT_PASS) : run(&a, &list);
+    cases_free(&list);
+    return code;
+}

@@ -1,0 +1,176 @@
+/* assay trace: the values at the sites of a subject's pass, as a GGUF file. */
+#include "command/commands.h"
+#include "models/prompt_tokens.h"
+#include "locate/run.h"
+#include "base/options.h"
+#include "models/source.h"
+#include "subject/subject.h"
+#include "trace/trace_file.h"
+#include "base/terminal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: assay trace MODEL --out FILE.gguf [--subject S] [-p TEXT | --tokens ID,...] "
+    "[options]\n\n"
+    "Runs a subject and writes the values at the sites of its pass as a GGUF file of f32 tensors\n"
+    "(NAME.gguf.gz: compressed), to be compared by 'assay compare'.\n\n"
+    "  --out FILE         where to (required)\n"
+    "  --subject S        cpu, vulkan[:N], cuda[:N], cuda-sim, plugin:FILE.so, or reference\n"
+    "                     (default cpu)\n"
+    "  -p, --prompt TEXT  the prompt (default: a short one)\n"
+    "  --tokens ID,...    the prompt, as token ids; nothing is added\n"
+    "  --sites LIST       sites to write, such as q,k,l_out,result_output (default: all)\n"
+    "  --layers A-B       layers to write (default: all)\n"
+    "  --decode           token by token, not the prompt at once\n"
+    "  --kv TYPE          type of the KV cache (default f32):\n"
+    "                     " CACHE_TYPES "\n"
+    "  --list             print the names of the sites\n\n"
+    "Exit status: 0 written, 1 an error, 2 usage, 77 no such device here.\n";
+
+struct args {
+    const char *model, *subject, *prompt, *tokens, *out, *sites, *layers;
+    uint64_t first, last;
+    enum tensor_type kv;
+    bool decode, list;
+};
+
+static bool in_list(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *p = list; *p; p += p[strcspn(p, ",")] ? strcspn(p, ",") + 1 : strcspn(p, ","))
+        if (strcspn(p, ",") == n && strncmp(p, name, n) == 0) return true;
+    return false;
+}
+
+static bool is_wanted(void *ctx, enum site site, uint32_t layer)
+{
+    const struct args *a = ctx;
+    if (a->sites && !in_list(a->sites, site_table[site].name)) return false;
+    return site_table[site].scope == SITE_MODEL || (layer >= a->first && layer <= a->last);
+}
+
+static bool parse_layers(const char *s, struct args *a)
+{
+    char low[32];
+    const size_t n = strcspn(s, "-");
+    if (n >= sizeof low) return false;
+    snprintf(low, sizeof low, "%.*s", (int)n, s);
+    if (!parse_u64(low, 0, 100000, &a->first)) return false;
+    a->last = a->first;
+    return !s[n] || (parse_u64(s + n + 1, a->first, 100000, &a->last));
+}
+
+static int check_sites(const struct args *a)
+{
+    for (const char *p = a->sites; p && *p;) {
+        char name[32];
+        const size_t n = strcspn(p, ",");
+        bool known = false;
+        snprintf(name, sizeof name, "%.*s", (int)(n < 31 ? n : 31), p);
+        for (size_t i = 0; i < SITE_COUNT; i++)
+            known = known || strcmp(name, site_table[i].name) == 0;
+        if (!known)
+            return cmd_usage("trace", "--sites: there is no site '%s' (--list names all)", name);
+        p += n + (p[n] == ',');
+    }
+    return -1;
+}
+
+static int parse(int argc, char **argv, struct args *a)
+{
+    const struct option_row rows[] = {
+        {"subject", 0, OPTION_TEXT, &a->subject, 0, 0},
+        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
+        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
+        {"out", 0, OPTION_TEXT, &a->out, 0, 0},
+        {"sites", 0, OPTION_TEXT, &a->sites, 0, 0},
+        {"layers", 0, OPTION_TEXT, &a->layers, 0, 0},
+        {"decode", 0, OPTION_FLAG, &a->decode, 0, 0},
+        {"kv", 0, OPTION_CACHE, &a->kv, 0, 0},
+        {"list", 0, OPTION_FLAG, &a->list, 0, 0},
+    };
+    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0 || a->list) return code;
+    if ((code = options_one(argc, argv, "model", &a->model)) >= 0) return code;
+    if (a->layers && !parse_layers(a->layers, a))
+        return cmd_usage("trace", "--layers '%s' is neither N nor A-B", a->layers);
+    if (!a->out) return cmd_usage("trace", "no --out FILE given");
+    if (a->prompt && a->tokens) return cmd_usage("trace", "-p and --tokens exclude each other");
+    return check_sites(a);
+}
+
+static int print_list(void)
+{
+    printf("%-14s %-14s %-6s %s\n", "site", "llama.cpp", "per", "what");
+    for (size_t i = 0; i < SITE_COUNT; i++)
+        printf("%-14s %-14s %-6s %s\n", site_table[i].name, site_table[i].llama_name,
+               site_table[i].scope == SITE_LAYER ? "layer" : "model", site_title((enum site)i));
+    return EXIT_PASS;
+}
+
+/* What a subject declares to round to; engines of this program: nothing. */
+static enum status declared(struct precision *p, const struct args *a, struct err *e)
+{
+    const struct subject *s = NULL;
+    *p = (struct precision){TYPE_F32, SUM_F64, a->kv};
+    if (strcmp(a->subject, "reference") == 0) return ST_OK;
+    enum status st = subject_open(&s, a->subject, e);
+    if (st == ST_OK && s->activations && !precision_by_name(s->activations, p))
+        st = fail(e, ST_USAGE, "%s declares activations '%s', not f32, f16, bf16 or q8", s->name,
+                  s->activations);
+    return st;
+}
+
+static size_t count_wanted(const struct args *a, const struct recording *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        n += is_wanted((void *)(uintptr_t)a, r->sites[i].site, r->sites[i].layer);
+    return n;
+}
+
+static enum status trace(const struct args *a, struct gguf *g, struct err *e)
+{
+    const struct variant how = {"trace", "", a->decode, true, false, 0, a->kv};
+    struct engine_model *m = NULL;
+    int32_t *ids = NULL;
+    struct recording r = {.fd = -1};
+    struct locate_options o = {.path = a->model, .progress = progress_show, .cancel = interrupted};
+    enum status st = engine_model_from_gguf(&m, g, e);
+    if (st == ST_OK) st = prompt_tokens(m, a->prompt, a->tokens, &ids, &o.n_tokens, e);
+    engine_model_close(m);
+    o.tokens = ids;
+    if (st == ST_OK) st = locate_capture(&r, g, a->subject, &how, &o, e);
+    progress_end();
+    struct trace_info info = {.tokens = ids, .n_tokens = o.n_tokens, .precision = precision_exact};
+    if (st == ST_OK) st = declared(&info.precision, a, e);
+    snprintf(info.subject, sizeof info.subject, "%.120s", a->subject);
+    const size_t n = st == ST_OK ? count_wanted(a, &r) : 0;
+    if (st == ST_OK && n == 0)
+        st = fail(e, ST_USAGE, "the pass has %zu sites, but none of those asked for", r.n);
+    if (st == ST_OK) st = trace_write(&r, &info, a->out, is_wanted, (void *)(uintptr_t)a, e);
+    if (st == ST_OK)
+        printf("%s: %zu tensors of %zu tokens, by %s\n", a->out, n, o.n_tokens, a->subject);
+    record_close(&r);
+    free(ids);
+    return st;
+}
+
+int cmd_trace(int argc, char **argv)
+{
+    struct args a = {.subject = "cpu", .last = UINT32_MAX, .kv = TYPE_F32};
+    struct gguf g;
+    struct err e = {0};
+    int code = parse(argc, argv, &a);
+    if (code >= 0) return code;
+    if (a.list) return print_list();
+    if (subject_check(a.subject, &e) != ST_OK) return cmd_error("trace", &e);
+    if (gguf_open(&g, a.model, &e) != ST_OK) return cmd_error("trace", &e);
+    interrupt_catch();
+    enum status st = trace(&a, &g, &e);
+    gguf_close(&g);
+    return st == ST_OK ? EXIT_PASS : cmd_error("trace", &e);
+}
