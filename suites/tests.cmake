@@ -29,9 +29,16 @@ foreach(pair "ASSAY_HAVE_VULKAN;vulkan" "ASSAY_HAVE_CUDA;cuda" "ASSAY_HAVE_CUDA_
     endif()
 endforeach()
 
+file(STRINGS suites/selftest/suites.def SELF_SUITES REGEX "^SUITE\\(")
+list(TRANSFORM SELF_SUITES REPLACE "SUITE\\(([a-z]+)\\).*" "\\1")
+
 # assay_test(name "filter;..." label...): all cases that a filter matches are one entry. --quick among
 # the filters takes those of the developer's loop, --rest the others, so that no case runs twice.
 function(assay_test name filters)
+    string(REGEX MATCH "^[a-z]+" suite "${name}")
+    if(NOT ASSAY_SELFTEST AND suite IN_LIST SELF_SUITES)
+        return()
+    endif()
     add_test(NAME ${name} COMMAND assay test ${filters} --json ${REPORT_DIR}/parts/${name}.json)
     set_tests_properties(${name} PROPERTIES LABELS "${ARGN}" SKIP_RETURN_CODE 77 TIMEOUT 900
         FIXTURES_REQUIRED report)

@@ -5,7 +5,7 @@ _assay() {
     COMPREPLY=()
     case $prev in
     --subject | --subjects) words="cpu vulkan cuda cuda-sim reference" ;;
-    --type | --types) words=$("$assay" test --list decode 2>/dev/null | cut -d. -f2 | sort -u) ;;
+    --type | --types) words=$("$assay" test --list decode 2>/dev/null | grep -v '^#' | cut -d. -f2 | sort -u) ;;
     --table) words="cases coverage models layers locate bench mutants effect quantize" ;;
     esac
     if [[ -z $words ]]; then
@@ -17,7 +17,7 @@ _assay() {
             [[ ${at[0]} == report ]] && at=(report "${at[1]}") || at=("${at[0]}")
             words="$("$assay" "${at[@]}" --help 2>/dev/null | grep -oE '(^|[ ,(])--?[a-z][a-z-]*' | grep -oE -- '--?[a-z][a-z-]*' | sort -u) --help"
         elif [[ ${at[0]} == test ]]; then
-            words=$("$assay" test --list 2>/dev/null | cut -d. -f1,2 | sort -u)
+            words=$("$assay" test --list 2>/dev/null | grep -v '^#' | cut -d. -f1,2 | sort -u)
         fi
     fi
     if [[ -n $words ]]; then

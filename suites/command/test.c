@@ -16,7 +16,7 @@ static const char help[] =
     "usage: assay test [FILTER...] [options]\n\n"
     "Runs conformance cases. A case is named suite.op.type.shape.subject; a FILTER is the\n"
     "beginning of a name up to a dot, or a shell pattern over all of it.\n\n"
-    "  --list             print the names, run nothing\n"
+    "  --list             print the names in two groups, run nothing\n"
     "  --subject LIST     only cases of these subjects (cpu, vulkan:1, vulkan+reduce ...)\n"
     "  --seed N           seed of all random inputs (default 1)\n"
     "  --quick            only cases of the developer's loop\n"
@@ -62,12 +62,28 @@ static int parse(int argc, char **argv, struct test_args *a)
     return code;
 }
 
+static bool is_self(const char *suite)
+{
+    size_t n;
+    const struct suite *suites = suites_all(&n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(suites[i].name, suite) == 0) return suites[i].self;
+    return false;
+}
+
+/* The names in two groups; a heading begins with #. */
 static void print_list(const struct case_list *l)
 {
     char name[CASE_NAME];
-    for (size_t i = 0; i < l->n; i++) {
-        const struct case_id id = case_id_of(&l->cases[i]);
-        puts(case_name(&id, name, sizeof name));
+    for (int self = 0; self < 2; self++) {
+        bool any = false;
+        for (size_t i = 0; i < l->n; i++) {
+            if (is_self(l->cases[i].suite) != (self == 1)) continue;
+            if (!any) puts(self ? "# Assay judges itself" : "# conformance of a subject");
+            any = true;
+            const struct case_id id = case_id_of(&l->cases[i]);
+            puts(case_name(&id, name, sizeof name));
+        }
     }
 }
 

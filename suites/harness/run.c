@@ -56,8 +56,9 @@ bool cases_collect(struct case_list *out, const struct suite *suites, size_t n,
                    const struct run_options *o)
 {
     *out = (struct case_list){.options = &o->test};
+    const bool foreign = subjects_foreign(o->test.subjects);
     for (size_t i = 0; i < n; i++)
-        if (may_match(suites[i].name, o)) suites[i].collect(out);
+        if (may_match(suites[i].name, o) && !(foreign && suites[i].self)) suites[i].collect(out);
     size_t kept = 0;
     for (size_t i = 0; i < out->n; i++)
         if (wanted(&out->cases[i], o)) out->cases[kept++] = out->cases[i];

@@ -16,8 +16,8 @@ struct run_options {
     unsigned timeout; /* seconds for one case */
 };
 
-/* Collects the cases of n suites that pass the filters; false if there is none. Free the list with
- * cases_free. */
+/* Collects the cases of n suites that pass the filters; false if there is none. Suites that judge
+ * Assay itself are left out if a subject comes from outside. Free the list with cases_free. */
 bool cases_collect(struct case_list *out, const struct suite *suites, size_t n,
                    const struct run_options *o);
 void cases_free(struct case_list *l);

@@ -1,10 +1,3 @@
-# The program that makes mutants: its own files, and the program's objects but for its main.
-add_executable(assay-mutants ${MUTANT_SOURCES} $<FILTER:$<TARGET_OBJECTS:assay>,EXCLUDE,command/main\\.c\\.o$>)
-target_include_directories(assay-mutants PRIVATE ${CMAKE_SOURCE_DIR} suites)
-target_link_libraries(assay-mutants PRIVATE assay_flags assay_engine assay_reference PkgConfig::JANSSON
-    ${CMAKE_DL_LIBS})
-set_target_properties(assay-mutants PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
-
 # What `assay-mutants` must know of the build, and its CTest entries: one per class of faults, one
 # per subject without a fault, and one that no class is left out.
 get_property(shaders GLOBAL PROPERTY ASSAY_SHADERS)
@@ -25,10 +18,14 @@ list(JOIN CMAKE_DL_LIBS " -l" dl)
 if(dl)
     set(dl -l${dl})
 endif()
+set(archives "")
+foreach(library ${SUITE_LIBRARIES} assay_reports assay_engine assay_reference assay_spec)
+    string(APPEND archives " $<TARGET_FILE:${library}>")
+endforeach()
 file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/mutants.json CONTENT "{
   \"source\": \"${CMAKE_SOURCE_DIR}\",
   \"link\": \"${link} $<JOIN:$<TARGET_OBJECTS:assay>, >\",
-  \"libraries\": \"$<TARGET_FILE:assay_engine> $<TARGET_FILE:assay_reference> $<TARGET_FILE:assay_spec> ${zlib} ${jansson} ${dl} -lm -pthread\",
+  \"libraries\": \"-Wl,--start-group ${archives} -Wl,--end-group ${zlib} ${jansson} ${dl} -lm -pthread\",
   \"embed\": \"${embed}\",
   \"shader_dir\": \"${CMAKE_BINARY_DIR}/engine/vulkan/shaders\",
   \"shaders\": [
@@ -38,7 +35,7 @@ file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/mutants.json CONTENT "{
 ")
 
 # A sanitizer would find some of the faults before the suites do.
-if(ASSAY_SANITIZE)
+if(ASSAY_SANITIZE OR NOT ASSAY_SELFTEST)
     return()
 endif()
 

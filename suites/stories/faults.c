@@ -1,5 +1,5 @@
 /* A backend with one fault; see faults.h. */
-#include "faults.h"
+#include "stories/faults.h"
 #include "ref.h"
 
 #include <math.h>

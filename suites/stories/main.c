@@ -1,6 +1,6 @@
 /* The stories: each classic fault is built into the CPU engine and must be found and named by
  * localisation. Also runs `locate` on them, as the README shows it. */
-#include "faults.h"
+#include "stories/faults.h"
 #include "locate/locate.h"
 #include "models/prompt_tokens.h"
 #include "base/paths.h"

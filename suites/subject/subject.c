@@ -58,6 +58,14 @@ enum status subjects_check(const char *list, struct err *e)
     return st;
 }
 
+bool subjects_foreign(const char *list)
+{
+    char name[SUBJECT_NAME];
+    for (size_t i = 0; list && subject_name_at(list, i, name, sizeof name); i++)
+        if (kind_of(name)) return true;
+    return false;
+}
+
 const char *subject_name_at(const char *list, size_t i, char *buf, size_t cap)
 {
     if (!list || strcmp(list, "all") == 0) {
