@@ -239,6 +239,32 @@ static enum status compile_units(struct text *script, struct text *objects,
     return st;
 }
 
+/* Is a source of the tree, "engine/cuda/queue.c", compiled in this build? */
+static bool is_compiled(const struct mutant_build *b, const char *source, size_t len)
+{
+    char path[PATH_LEN];
+    snprintf(path, sizeof path, "%s/%.*s", b->source, (int)len, source);
+    return command_of(b, path, "fast") != NULL;
+}
+
+void mutants_leave_out(struct mutant_list *l, const struct mutant_build *b)
+{
+    const char *folder;
+    json_t *backend;
+    for (size_t i = 0; i < l->n; i++) {
+        struct mutant *m = &l->rows[i];
+        for (const char *at = m->units; *at;) {
+            size_t len = strcspn(at, " ");
+            json_object_foreach(json_object_get(b->config, "left_out"), folder, backend)
+            {
+                if (strncmp(at, folder, strlen(folder)) == 0 && !is_compiled(b, at, len))
+                    m->left_out = json_string_value(backend);
+            }
+            at += len + strspn(at + len, " ");
+        }
+    }
+}
+
 /* ---- shaders -------------------------------------------------------------------------------- */
 
 static bool starts(const char *s, const char *prefix)

@@ -55,12 +55,41 @@ static bool chosen(const struct mutants_args *a, const struct mutant *m)
     return a->n_which == 0;
 }
 
+/* Chosen and not left out. */
+static bool can_run(const struct mutants_args *a, const struct mutant *m)
+{
+    return chosen(a, m) && !m->left_out;
+}
+
+/* One line for each backend whose mutants the build cannot make. */
+static void print_left_out(const struct mutants_args *a, const struct mutant_list *l)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < l->n; i++) total += chosen(a, &l->rows[i]);
+    for (size_t i = 0; i < l->n; i++) {
+        const char *backend = l->rows[i].left_out;
+        size_t n = 0;
+        bool first = true;
+        if (!backend || !chosen(a, &l->rows[i])) continue;
+        for (size_t k = 0; k < l->n; k++) {
+            const struct mutant *m = &l->rows[k];
+            bool same = m->left_out && chosen(a, m) && strcmp(m->left_out, backend) == 0;
+            first &= !same || k >= i;
+            n += same;
+        }
+        if (first)
+            printf("%zu of %zu mutants left out: this build has no %s backend\n", n, total,
+                   backend);
+    }
+}
+
 static void print_list(const struct mutants_args *a, const struct mutant_list *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         const struct mutant *m = &l->rows[i];
         if (chosen(a, m)) printf("%-36s %s on %s\n", m->name, m->filter, m->subject);
     }
+    print_left_out(a, l);
     for (size_t i = 0; i < l->n_omitted && a->n_which == 0; i++)
         printf("%-36s none: %s\n", l->omitted[i].fault, l->omitted[i].reason);
 }
@@ -95,7 +124,7 @@ static const char *all_units(const struct mutants_args *a, const struct mutant_l
     for (size_t i = 0; i < l->n; i++) size += strlen(l->rows[i].units) + 1;
     char *all = arena_alloc(arena, size, 1);
     for (size_t i = 0; all && i < l->n; i++) {
-        if (!chosen(a, &l->rows[i])) continue;
+        if (!can_run(a, &l->rows[i])) continue;
         for (const char *at = l->rows[i].units; *at;) {
             size_t n = strcspn(at, " ");
             bool have = false;
@@ -120,7 +149,7 @@ static char *all_filters(const struct mutants_args *a, const struct mutant_list 
     char *all = arena_alloc(arena, size, 1);
     for (size_t i = 0; all && i < l->n; i++) {
         const struct mutant *m = &l->rows[i];
-        if (!chosen(a, m) || strcmp(m->variant, variant) != 0) continue;
+        if (!can_run(a, m) || strcmp(m->variant, variant) != 0) continue;
         strcat(strcat(strcat(all, " '"), m->filter), "'");
     }
     return all;
@@ -138,14 +167,18 @@ static int run_control(const struct mutants_args *a, const struct mutant_build *
     snprintf(scratch, sizeof scratch, "%s/mutants/control-%s", b->dir, a->control);
     snprintf(log, sizeof log, "%s/log", scratch);
     struct mutant none = {.name = "control", .file = "", .variant = "", .where = "control"};
+    bool none_chosen = true;
+    for (size_t i = 0; i < l->n; i++) none_chosen &= !chosen(a, &l->rows[i]);
+    if (none_chosen) return cmd_usage(NAME, "no mutants on %s", a->control);
+    print_left_out(a, l);
     none.units = all_units(a, l, &arena);
-    if (!none.units || !*none.units) return cmd_usage(NAME, "no mutants on %s", a->control);
+    if (!none.units || !*none.units) return EXIT_NOTHING;
     enum status st = mutant_make(b, &none, scratch, &e);
     for (size_t i = 0; i < l->n && st == ST_OK; i++) {
         const struct mutant *m = &l->rows[i];
-        bool seen = !chosen(a, m);
+        bool seen = !can_run(a, m);
         for (size_t k = 0; k < i; k++)
-            seen |= chosen(a, &l->rows[k]) && strcmp(l->rows[k].variant, m->variant) == 0;
+            seen |= can_run(a, &l->rows[k]) && strcmp(l->rows[k].variant, m->variant) == 0;
         if (seen) continue;
         const char *filters = all_filters(a, l, m->variant, &arena);
         int code = filters ? mutant_test(filters, m, scratch, log) : -1;
@@ -175,7 +208,7 @@ static int run_all(const struct mutants_args *a, const struct mutant_build *b,
         if (!chosen(a, &l->rows[i])) continue;
         mutant_run(&r, b, &l->rows[i], a->keep);
         if (interrupted()) break;
-        print_result(&l->rows[i], &r);
+        if (!l->rows[i].left_out) print_result(&l->rows[i], &r);
         n[r.verdict]++;
         total++;
         if (report) mutant_report(report, &l->rows[i], &r);
@@ -185,6 +218,7 @@ static int run_all(const struct mutants_args *a, const struct mutant_build *b,
         "%zu mutants: %zu killed, %zu survived, %zu without anchor, %zu not built, %zu not run\n",
         total, n[MUTANT_KILLED], n[MUTANT_SURVIVED], n[MUTANT_NO_ANCHOR], n[MUTANT_NOT_BUILT],
         n[MUTANT_NOT_RUN]);
+    print_left_out(a, l);
     enum status st = report ? report_save(report, a->json, &e) : ST_OK;
     report_close(report);
     if (interrupted()) return cmd_error(NAME, &(struct err){ST_CANCELLED, "interrupted"});
@@ -221,6 +255,7 @@ int main(int argc, char **argv)
         mutant_build_close(&b);
         return cmd_error(NAME, &e);
     }
+    mutants_leave_out(&l, &b);
     if (a.list) {
         print_list(&a, &l);
         code = EXIT_PASS;

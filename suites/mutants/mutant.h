@@ -18,6 +18,8 @@ struct mutant {
     const char *variant; /* of its kernels; "" = as it chooses */
     const char *from, *to;
     const char *where; /* file:line of the row */
+    const char
+        *left_out; /* the backend that it needs and the build lacks; NULL if it can be made */
 };
 
 /* A class that has no mutant, and why not. */
@@ -52,6 +54,9 @@ struct mutant_build {
 
 enum status mutant_build_open(struct mutant_build *b, const char *dir, struct err *e);
 void mutant_build_close(struct mutant_build *b);
+/* Sets left_out of every mutant of which the build does not compile a source, because that source lies
+ * in the folder of a backend that the build lacks. The names belong to b. */
+void mutants_leave_out(struct mutant_list *l, const struct mutant_build *b);
 /* Makes the mutated program scratch/assay; from NULL: not mutated. ST_FORMAT if the row does not
  * fit the source, ST_IO if it does not compile: the log is scratch/log. */
 enum status mutant_make(const struct mutant_build *b, const struct mutant *m, const char *scratch,
@@ -83,7 +88,7 @@ struct mutant_result {
  * mutant's subject; the exit status of `assay test`, or -1. The report is scratch/report.json. */
 int mutant_test(const char *filters, const struct mutant *m, const char *scratch, const char *log);
 const char *mutant_verdict_name(enum mutant_verdict v);
-/* Makes and runs one mutant. */
+/* Makes and runs one mutant; one that is left out is MUTANT_NOT_RUN, and the message says why. */
 void mutant_run(struct mutant_result *out, const struct mutant_build *b, const struct mutant *m,
                 bool keep);
 

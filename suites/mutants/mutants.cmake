@@ -18,6 +18,16 @@ list(JOIN CMAKE_DL_LIBS " -l" dl)
 if(dl)
     set(dl -l${dl})
 endif()
+# Backends that this build lacks: mutants of their sources cannot be made (folder: name).
+set(left_out "")
+foreach(pair "vulkan;Vulkan" "cuda;CUDA")
+    list(GET pair 0 backend)
+    list(GET pair 1 title)
+    if(NOT backend IN_LIST SUBJECTS)
+        list(APPEND left_out "\"engine/${backend}/\": \"${title}\"")
+    endif()
+endforeach()
+list(JOIN left_out ", " left_out)
 set(archives "")
 foreach(library ${SUITE_LIBRARIES} assay_reports assay_engine assay_reference assay_spec)
     string(APPEND archives " $<TARGET_FILE:${library}>")
@@ -26,6 +36,7 @@ file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/mutants.json CONTENT "{
   \"source\": \"${CMAKE_SOURCE_DIR}\",
   \"link\": \"${link} $<JOIN:$<TARGET_OBJECTS:assay>, >\",
   \"libraries\": \"-Wl,--start-group ${archives} -Wl,--end-group ${zlib} ${jansson} ${dl} -lm -pthread\",
+  \"left_out\": {${left_out}},
   \"embed\": \"${embed}\",
   \"shader_dir\": \"${CMAKE_BINARY_DIR}/engine/vulkan/shaders\",
   \"shaders\": [

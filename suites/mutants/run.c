@@ -87,6 +87,11 @@ void mutant_run(struct mutant_result *out, const struct mutant_build *b, const s
     struct err e = {0};
     double start = now_seconds();
     *out = (struct mutant_result){.used = NAN};
+    if (m->left_out) {
+        out->verdict = MUTANT_NOT_RUN;
+        snprintf(out->message, sizeof out->message, "this build has no %s backend", m->left_out);
+        return;
+    }
     snprintf(scratch, sizeof scratch, "%s/mutants/%s", b->dir, m->name);
     snprintf(log, sizeof log, "%s/log", scratch);
     snprintf(report, sizeof report, "%s/report.json", scratch);
