@@ -4,6 +4,15 @@
 
 #include <cuda.h>
 
+/* CUDA 12 added two members at the end of a struct, and the calls that take it. An older header is
+ * compared by what it had before them, which has the same parameters and the same members but those. */
+#if CUDA_VERSION < 12000
+#define CUDA_KERNEL_NODE_PARAMS_v2_st     CUDA_KERNEL_NODE_PARAMS_st
+#define CUDA_KERNEL_NODE_PARAMS_v2        CUDA_KERNEL_NODE_PARAMS_v1
+#define cuGraphAddKernelNode_v2           cuGraphAddKernelNode
+#define cuGraphExecKernelNodeSetParams_v2 cuGraphExecKernelNodeSetParams
+#endif
+
 /* From here on the rows speak of the header's struct. */
 #define cu_kernel_node CUDA_KERNEL_NODE_PARAMS_v2_st
 
@@ -24,7 +33,6 @@ SAME(CU_ATTRIBUTE_MINOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 #define FIELD(ours, theirs)                                                                        \
     SAME(offsetof(struct cu_kernel_node, ours), offsetof(CUDA_KERNEL_NODE_PARAMS_v2, theirs));     \
     SAME(sizeof((struct cu_kernel_node *)0)->ours, sizeof((CUDA_KERNEL_NODE_PARAMS_v2 *)0)->theirs)
-SAME(sizeof(struct cu_kernel_node), sizeof(CUDA_KERNEL_NODE_PARAMS_v2));
 FIELD(function, func);
 FIELD(grid_x, gridDimX);
 FIELD(grid_y, gridDimY);
@@ -35,5 +43,8 @@ FIELD(block_z, blockDimZ);
 FIELD(shared_bytes, sharedMemBytes);
 FIELD(args, kernelParams);
 FIELD(extra, extra);
+#if CUDA_VERSION >= 12000
 FIELD(kernel, kern);
 FIELD(context, ctx);
+SAME(sizeof(struct cu_kernel_node), sizeof(CUDA_KERNEL_NODE_PARAMS_v2));
+#endif
