@@ -18,6 +18,11 @@ if(NVCC)
     endif()
 endif()
 if(NOT ASSAY_SANITIZE)
+    # Whole machines: with another compiler, and without root. ci/test leaves them out.
+    add_test(NAME bare.clang COMMAND ${CMAKE_SOURCE_DIR}/ci/bare --clang)
+    add_test(NAME bare.user COMMAND ${CMAKE_SOURCE_DIR}/ci/bare --user)
+    set_tests_properties(bare.clang bare.user PROPERTIES LABELS bare TIMEOUT 7200 RUN_SERIAL ON
+        SKIP_RETURN_CODE 77)
     # Builds a whole tree, so it runs alone.
     add_test(NAME add-toy-type COMMAND ${CMAKE_SOURCE_DIR}/ci/add-toy-type ${CMAKE_BINARY_DIR}/toy ${CMAKE_BINARY_DIR})
     set_tests_properties(add-toy-type PROPERTIES LABELS "full;ci" TIMEOUT 1800 RUN_SERIAL ON
