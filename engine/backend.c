@@ -1,6 +1,6 @@
 /* The registry: which backends this program was built with, and opening one by name. A backend
  * announces itself to the build by ASSAY_HAVE_NAME. */
-#include "backend.h"
+#include "engine/backend.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 #ifndef BACKEND_H
 #define BACKEND_H
 
-#include "base.h"
+#include "engine/base/base.h"
 #include "spec/spec.h"
 
 struct backend; /* an opened device; each backend has a struct of its own that begins with

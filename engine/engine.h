@@ -4,7 +4,7 @@
 #ifndef ENGINE_H
 #define ENGINE_H
 
-#include "base.h"
+#include "engine/base/base.h"
 #include "spec/spec.h"
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 /* The KV cache. */
-#include "kv.h"
+#include "engine/kv.h"
 
 static enum status open_store(struct kv_cache *kv, struct kv_store *s, struct arena *a,
                               struct err *e)

@@ -8,7 +8,7 @@
 #ifndef KV_H
 #define KV_H
 
-#include "backend.h"
+#include "engine/backend.h"
 
 enum kv_kind { KV_FULL, KV_WINDOWED, KV_KINDS };
 

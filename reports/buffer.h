@@ -2,7 +2,7 @@
 #ifndef BUFFER_H
 #define BUFFER_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 #include <jansson.h>
 

@@ -2,7 +2,7 @@
 #ifndef CASE_H
 #define CASE_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 enum case_status {
     CASE_PASS,

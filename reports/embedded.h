@@ -2,7 +2,7 @@
 #ifndef EMBEDDED_H
 #define EMBEDDED_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 struct embedded {
     const char *name;

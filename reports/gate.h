@@ -2,7 +2,7 @@
 #ifndef GATE_H
 #define GATE_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 #include <jansson.h>
 

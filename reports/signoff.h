@@ -3,7 +3,7 @@
 #ifndef SIGNOFF_H
 #define SIGNOFF_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 #include <jansson.h>
 

@@ -4,7 +4,7 @@
 #ifndef STREAM_H
 #define STREAM_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 #include <jansson.h>
 

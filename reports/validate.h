@@ -2,7 +2,7 @@
 #ifndef VALIDATE_H
 #define VALIDATE_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 #include <jansson.h>
 

@@ -1,6 +1,6 @@
 /* command-r: LayerNorm without bias, NORM pairing, SwiGLU in parallel with the attention, logits
  * times a factor; the larger one norms queries and keys with weights for each head. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum { R_PLUS = 64 }; /* layers of the larger one */
 

@@ -1,6 +1,6 @@
 /* deepseek2 (V2, V3, R1 and the lite ones): attention over latent vectors, a few SwiGLU layers,
  * then experts with a shared one. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 #include <math.h>
 

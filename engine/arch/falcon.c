@@ -1,6 +1,6 @@
 /* falcon: LayerNorm, plain GELU, attention and feed-forward in parallel; the larger ones have a
  * norm of its own, attn_norm_2, for the attention. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 static enum status load_norms(struct engine_model *m, int i, struct err *e)
 {

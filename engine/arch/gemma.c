@@ -1,5 +1,5 @@
 /* gemma: RMSNorm whose "+1" is in the file, NEOX pairing, GeGLU, embeddings times sqrt(n_embd). */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_gemma(struct engine_model *m, struct err *e)
 {

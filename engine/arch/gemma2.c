@@ -1,6 +1,6 @@
 /* gemma2: gemma with norms of results too, soft caps on scores and logits, and windows in every
  * other layer. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 static enum status load_traits(struct engine_model *m, struct err *e)
 {

@@ -1,6 +1,6 @@
 /* gemma3: gemma2 with norms of every head of queries and keys in place of the soft cap on scores;
  * five layers of six are windowed and rotate by a base of their own, not scaled. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 static enum status load_traits(struct engine_model *m, struct err *e)
 {

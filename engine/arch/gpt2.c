@@ -1,5 +1,5 @@
 /* gpt2: embeddings of positions in place of RoPE, LayerNorm, biases everywhere, plain GELU. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_gpt2(struct engine_model *m, struct err *e)
 {

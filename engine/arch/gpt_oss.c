@@ -1,6 +1,6 @@
 /* gpt-oss: windows in every other layer, YaRN, sinks, and experts with biases and a clamped
  * activation, chosen by their logits. post_attention_norm is the norm before the experts. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 static enum status load_layer(struct engine_model *m, int i, struct err *e)
 {

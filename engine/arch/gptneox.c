@@ -1,6 +1,6 @@
 /* gptneox: LayerNorm, partial rotation, biases everywhere, plain GELU; attention and feed-forward
  * each read a norm of their own of the same x, or one after the other. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_gptneox(struct engine_model *m, struct err *e)
 {

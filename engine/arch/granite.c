@@ -1,5 +1,5 @@
 /* granite: llama with factors on embeddings, scores, results and logits. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_granite(struct engine_model *m, struct err *e)
 {

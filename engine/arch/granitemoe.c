@@ -1,5 +1,5 @@
 /* granitemoe: granite with experts, and a shared one in some files. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_granitemoe(struct engine_model *m, struct err *e)
 {

@@ -1,6 +1,6 @@
 /* llama: LLaMA 1-3, Mistral 7B, Mixtral and the many models converted to the same form. RMSNorm,
  * NORM pairing, SwiGLU or experts; biases where the file has them. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_llama(struct engine_model *m, struct err *e)
 {

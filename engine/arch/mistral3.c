@@ -1,5 +1,5 @@
 /* mistral3: llama with YaRN by keys of its own, and queries that grow with the position. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* What loaders of architectures are put together from: the parts of a layer. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* phi2: LayerNorm, partial rotation, biases everywhere, plain GELU; attention and feed-forward
  * both read the one norm. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_phi2(struct engine_model *m, struct err *e)
 {

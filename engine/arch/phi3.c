@@ -1,6 +1,6 @@
 /* phi3: RMSNorm, NEOX pairing by factors for long and short contexts, fused SwiGLU. The window of
  * the file is not applied. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_phi3(struct engine_model *m, struct err *e)
 {

@@ -1,5 +1,5 @@
 /* qwen2: RMSNorm, NEOX pairing, biases on queries, keys and values, SwiGLU. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_qwen2(struct engine_model *m, struct err *e)
 {

@@ -1,6 +1,6 @@
 /* qwen2moe: qwen2 with experts, whose weights are not normalised, and a shared one behind a
  * sigmoid gate. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 static enum status load_layer(struct engine_model *m, int i, struct err *e)
 {

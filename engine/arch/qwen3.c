@@ -1,5 +1,5 @@
 /* qwen3: qwen2 without biases, and with norms of every head of queries and keys. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_qwen3(struct engine_model *m, struct err *e)
 {

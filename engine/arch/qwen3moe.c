@@ -1,5 +1,5 @@
 /* qwen3moe: qwen3 with experts, whose weights are normalised. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_qwen3moe(struct engine_model *m, struct err *e)
 {

@@ -1,6 +1,6 @@
 /* stablelm: LayerNorm, partial rotation, SwiGLU. A file without ffn_norm is a parallel one; some
  * have norms of queries and keys with weights for each head. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_stablelm(struct engine_model *m, struct err *e)
 {

@@ -1,5 +1,5 @@
 /* starcoder2: LayerNorm, NEOX pairing, biases everywhere, plain GELU. */
-#include "arch.h"
+#include "engine/arch/arch.h"
 
 enum status load_starcoder2(struct engine_model *m, struct err *e)
 {

@@ -2,9 +2,9 @@
  * head: a row of the cache that any of its tokens sees is decoded once for all of them. Scores are
  * kept without gaps, in the order of cells, of the cells that a token sees: hidden cells take part
  * in no arithmetic, and a token's result depends on nothing but what it sees. */
-#include "cpu/cpu.h"
-#include "cpu/exp.h"
-#include "cpu/simd.h"
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/exp.h"
+#include "engine/cpu/simd.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* copy: pieces of rows to other places. */
-#include "cpu/cpu.h"
+#include "engine/cpu/cpu.h"
 
 #include <string.h>
 

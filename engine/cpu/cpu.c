@@ -1,7 +1,7 @@
 /* The CPU backend: opening, memory, and its table. Operations run at once, split over a pool of
  * threads by rows of the output, heads or tokens: no result depends on the number of threads. */
-#include "cpu/cpu.h"
-#include "cpu/simd.h"
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/simd.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef CPU_H
 #define CPU_H
 
-#include "backend.h"
+#include "engine/backend.h"
 
 /* Elements decoded at a time: a multiple of every type's block. */
 enum { CPU_PIECE = 256 };

@@ -1,6 +1,6 @@
 /* Operations on single values: activations, their products, add, scale, softcap. */
-#include "cpu/cpu.h"
-#include "cpu/exp.h"
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/exp.h"
 
 struct job {
     const float *a, *b;

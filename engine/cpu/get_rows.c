@@ -1,5 +1,5 @@
 /* get_rows: rows of a weight matrix by index, decoded (embedding lookup). */
-#include "cpu/cpu.h"
+#include "engine/cpu/cpu.h"
 
 struct job {
     const struct cpu_type *type;

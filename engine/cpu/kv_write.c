@@ -1,7 +1,7 @@
 /* kv_write: rows into cells of the KV cache, in the cache's type. Threads split the row, not the
  * tokens: if two tokens name one cell, the later one stays, as in order. */
-#include "cpu/cpu.h"
-#include "decode/cache_encode.h"
+#include "engine/cpu/cpu.h"
+#include "engine/decode/cache_encode.h"
 
 #include <string.h>
 

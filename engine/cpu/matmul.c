@@ -7,8 +7,8 @@
  *
  * matmul_id is one product per expert, with the columns that chose it.
  */
-#include "cpu/cpu.h"
-#include "cpu/simd.h"
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/simd.h"
 
 #include <string.h>
 

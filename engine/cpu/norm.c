@@ -1,6 +1,6 @@
 /* rms_norm and layer_norm: sums in double, eight lanes folded in one order, so that no square
  * overflows. */
-#include "cpu/cpu.h"
+#include "engine/cpu/cpu.h"
 
 #include <math.h>
 

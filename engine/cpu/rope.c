@@ -1,5 +1,5 @@
 /* rope: rotation of pairs by angles from the host's table. */
-#include "cpu/cpu.h"
+#include "engine/cpu/cpu.h"
 
 struct job {
     float *x;           /* (n_tokens, n_heads, head_dim) */

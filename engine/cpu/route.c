@@ -1,7 +1,7 @@
 /* route: the choice of experts, in double; and moe_sum, which adds up what they gave. */
-#include "cpu/cpu.h"
-#include "cpu/exp.h"
-#include "cpu/simd.h"
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/exp.h"
+#include "engine/cpu/simd.h"
 
 #include <assert.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Operations on whole rows: softmax, argmax, scale_rows. */
-#include "cpu/cpu.h"
-#include "cpu/exp.h"
-#include "cpu/simd.h"
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/exp.h"
+#include "engine/cpu/simd.h"
 
 #include <math.h>
 

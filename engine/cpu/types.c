@@ -1,7 +1,7 @@
 /* One decoder of rows per tensor type, from the decoders of engine/decode. A type without its
  * header does not compile: the error names decode32_TYPE. */
-#include "cpu/cpu.h"
-#include "decode/all.h"
+#include "engine/cpu/cpu.h"
+#include "engine/decode/all.h"
 
 #include <string.h>
 

@@ -3,9 +3,9 @@
  * may be unusable.
  *
  * Environment: ASSAY_CUDA_DEVICE (index), ASSAY_CUDA_SYNC=1 (wait for every launch). */
-#include "driver.h"
-#include "fatbin.h"
-#include "queue.h"
+#include "engine/cuda/driver.h"
+#include "engine/cuda/fatbin.h"
+#include "engine/cuda/queue.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Loading the CUDA driver, and its errors in words. */
-#include "driver.h"
+#include "engine/cuda/driver.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>

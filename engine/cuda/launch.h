@@ -3,12 +3,12 @@
 #ifndef CUDA_LAUNCH_H
 #define CUDA_LAUNCH_H
 
-#include "backend.h"
-#include "kernels/args.h"
+#include "engine/backend.h"
+#include "engine/cuda/kernels/args.h"
 
 enum kernel_id {
 #define KERNEL(name, file, args, barriers) KERNEL_##name,
-#include "kernels/kernels.def"
+#include "engine/cuda/kernels/kernels.def"
 #undef KERNEL
     KERNEL_COUNT
 };

@@ -1,6 +1,6 @@
 /* Operations as launches: which kernel, how many blocks, which bytes each argument may touch. Those on
  * weights are in ops_matmul.c, those on the cache in ops_attention.c. */
-#include "plan.h"
+#include "engine/cuda/plan.h"
 
 #include <string.h>
 

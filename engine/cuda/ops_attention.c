@@ -1,5 +1,5 @@
 /* The KV cache and attention as launches. */
-#include "plan.h"
+#include "engine/cuda/plan.h"
 
 /* Types of the cache: values that a thread of kv_write makes (0: no such type), and its kernel. */
 static const struct cache_kernel {
@@ -9,7 +9,7 @@ static const struct cache_kernel {
 #define PLAIN             1
 #define BLOCK             32
 #define CACHE(e, c, what) [TYPE_##e] = {what, KERNEL_kv_write_##c},
-#include "kernels/cache.def"
+#include "engine/cuda/kernels/cache.def"
 #undef CACHE
 #undef PLAIN
 #undef BLOCK

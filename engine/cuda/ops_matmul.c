@@ -1,5 +1,5 @@
 /* Operations on weights as launches, and the choice among their kernels. */
-#include "plan.h"
+#include "engine/cuda/plan.h"
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ static const struct fast_kernel {
 } fast_kernels[TYPE_ID_END] = {
 #define FAST(e, c, n, bytes)                                                                       \
     [TYPE_##e] = {KERNEL_matvec_fast_##c, KERNEL_matvec_id_fast_##c, n, bytes},
-#include "kernels/fast.def"
+#include "engine/cuda/kernels/fast.def"
 #undef FAST
 };
 
@@ -27,7 +27,7 @@ static const struct mma_kernel {
     bool known;
 } mma_kernels[TYPE_ID_END] = {
 #define MMA(e, c) [TYPE_##e] = {KERNEL_matmul_mma_##c, true},
-#include "kernels/mma.def"
+#include "engine/cuda/kernels/mma.def"
 #undef MMA
 };
 

@@ -1,5 +1,5 @@
 /* Plans of launches, and the table of kernels. */
-#include "plan.h"
+#include "engine/cuda/plan.h"
 
 #include <string.h>
 
@@ -7,7 +7,7 @@ const struct kernel_info kernel_table[KERNEL_COUNT] = {
 #define SYNC                               true
 #define FREE                               false
 #define KERNEL(name, file, args, barriers) {#name, #file, barriers},
-#include "kernels/kernels.def"
+#include "engine/cuda/kernels/kernels.def"
 #undef KERNEL
 #undef SYNC
 #undef FREE
@@ -15,7 +15,7 @@ const struct kernel_info kernel_table[KERNEL_COUNT] = {
 
 #define KERNEL(name, file, args, barriers)                                                         \
     _Static_assert(sizeof(struct k_##args) <= LAUNCH_ARGS, "arguments of " #name);
-#include "kernels/kernels.def"
+#include "engine/cuda/kernels/kernels.def"
 #undef KERNEL
 
 void *plan_bytes(struct plan *p, const char *name, struct view v, size_t count, size_t size,

@@ -3,7 +3,7 @@
 #ifndef CUDA_PLAN_H
 #define CUDA_PLAN_H
 
-#include "launch.h"
+#include "engine/cuda/launch.h"
 
 struct plan {
     struct launch l;

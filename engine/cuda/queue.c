@@ -1,5 +1,5 @@
 /* Launches collected and submitted, one by one or as a graph. */
-#include "queue.h"
+#include "engine/cuda/queue.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 #ifndef CUDA_QUEUE_H
 #define CUDA_QUEUE_H
 
-#include "driver.h"
-#include "launch.h"
+#include "engine/cuda/driver.h"
+#include "engine/cuda/launch.h"
 
 enum { QUEUE_MAX = 512, QUEUE_GRAPHS = 8, QUEUE_SEEN = 32 };
 

@@ -1,5 +1,5 @@
 /* Recording work into one command buffer, ordering it, submitting it, and saying what failed. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 #include <stdio.h>
 #include <string.h>

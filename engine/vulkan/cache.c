@@ -1,6 +1,6 @@
 /* The driver's pipeline cache on disk: one file per driver and per set of shaders, checked by a sum
  * of its own, since drivers trust what they are given. A file that does not fit is ignored. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Which kernels run: by the device's class, or forced by words. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Opening and closing a device, describing devices, and the table of the backend. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 #include <stdio.h>
 #include <stdlib.h>

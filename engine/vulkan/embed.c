@@ -46,7 +46,7 @@ int main(int argc, char **argv)
     }
     int n = argc - 2, bad = 0;
     qsort(argv + 2, (size_t)n, sizeof *argv, by_name);
-    fprintf(out, "/* Made by engine/vulkan/embed.c. */\n#include \"vk.h\"\n");
+    fprintf(out, "/* Made by engine/vulkan/embed.c. */\n#include \"engine/vulkan/vk.h\"\n");
     for (int i = 0; i < n; i++) bad |= embed(out, argv[i + 2], i);
     fprintf(out, "const struct shader vk_shaders[] = {\n");
     for (int i = 0; i < n; i++) {

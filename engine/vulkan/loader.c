@@ -1,6 +1,6 @@
 /* The Vulkan library, an instance of it, its devices, and what they can. */
 #define _GNU_SOURCE /* dl_iterate_phdr */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 #include <dlfcn.h>
 #include <link.h>

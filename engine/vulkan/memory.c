@@ -1,5 +1,5 @@
 /* Buffers, and bytes to and from them. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The operations on rows and on elements: which kernel, which buffers, how many workgroups. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 enum status vk_bind(struct backend *b, struct dispatch *d, uint32_t slot, struct view at,
                     uint64_t bytes, bool write, struct err *e)

@@ -1,5 +1,5 @@
 /* Mixtures of experts: the choice of experts and the sum of their results. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 enum { MAX_EXPERTS = 1024 }; /* as route.comp says */
 

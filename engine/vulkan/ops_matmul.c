@@ -1,5 +1,5 @@
 /* Operations on weights: rows of them, and products. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 #include <stdio.h>
 

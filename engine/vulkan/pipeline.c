@@ -1,6 +1,6 @@
 /* Shaders and pipelines: found by kernel and type, told what the device promises about floats,
  * made when first used. */
-#include "vk.h"
+#include "engine/vulkan/vk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 static const char *const kernel_names[KERNEL_COUNT] = {
 #define KERNEL(name, source, types, defines) #name,
-#include "kernels.def"
+#include "engine/vulkan/kernels.def"
 #undef KERNEL
 };
 

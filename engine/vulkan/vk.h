@@ -8,8 +8,8 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
-#include "backend.h"
-#include "window.h"
+#include "engine/backend.h"
+#include "engine/vulkan/window.h"
 
 /* ---- functions of the loader, by level ------------------------------------------------------ */
 
@@ -83,7 +83,7 @@ void vk_caps_read(const struct vk_instance *in, VkPhysicalDevice device, struct 
 
 enum kernel {
 #define KERNEL(name, source, types, defines) KERNEL_##name,
-#include "kernels.def"
+#include "engine/vulkan/kernels.def"
 #undef KERNEL
     KERNEL_COUNT
 };

@@ -1,5 +1,5 @@
 /* Row windows: see window.h. */
-#include "window.h"
+#include "engine/vulkan/window.h"
 
 uint32_t segment_count(const struct segments *s)
 {

@@ -3,7 +3,7 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
-#include "base.h"
+#include "engine/base/base.h"
 #include "spec/spec.h"
 
 #include <getopt.h> /* optind */

@@ -2,7 +2,7 @@
 #ifndef PATHS_H
 #define PATHS_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 /* Makes a directory and its parents. ST_IO, naming the path, if that fails or if the directory is
  * not writable. */

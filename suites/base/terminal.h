@@ -2,7 +2,7 @@
 #ifndef TERMINAL_H
 #define TERMINAL_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 /* Shows a bar on stderr when stderr is a terminal, and nothing otherwise. progress_end removes the
  * bar; print nothing before it is removed. */

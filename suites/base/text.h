@@ -2,7 +2,7 @@
 #ifndef TEXT_H
 #define TEXT_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 /* The number of bytes at the beginning of s that are valid UTF-8 (no overlong forms, no surrogates).
  * *cut, if cut is not NULL, says whether the rest is the beginning of a character that ends too

@@ -1,8 +1,8 @@
 /* assay bench: how fast a model runs on a subject, and what share of the memory's speed that is. */
 #include "subject/speed.h"
 #include "command/commands.h"
-#include "engine.h"
-#include "gguf.h"
+#include "engine/engine.h"
+#include "engine/gguf/gguf.h"
 #include "base/options.h"
 #include "reports/report.h"
 #include "subject/subject.h"

@@ -1,6 +1,6 @@
 /* assay devices: every device of every backend, and why there is none. */
 #include "command/commands.h"
-#include "backend.h"
+#include "engine/backend.h"
 #include "base/terminal.h"
 
 #include <getopt.h>

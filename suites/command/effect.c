@@ -1,7 +1,7 @@
 /* assay effect: what a tensor type costs, reference against reference. */
 #include "command/commands.h"
 #include "judge/effect.h"
-#include "engine.h"
+#include "engine/engine.h"
 #include "models/mix.h"
 #include "base/options.h"
 #include "models/prompts.h"

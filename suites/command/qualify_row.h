@@ -3,7 +3,7 @@
 #ifndef QUALIFY_H
 #define QUALIFY_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "judge/logits.h"
 #include "models/prompts.h"
 #include "reports/report.h"

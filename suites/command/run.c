@@ -1,7 +1,7 @@
 /* assay run: generates text, or shows the most likely next tokens. */
-#include "backend.h"
+#include "engine/backend.h"
 #include "command/commands.h"
-#include "engine.h"
+#include "engine/engine.h"
 #include "base/options.h"
 #include "base/terminal.h"
 #include "base/text.h"

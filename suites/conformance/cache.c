@@ -2,7 +2,7 @@
  * rings; and the refusal where heads do not fill the blocks. */
 #include "conformance/conformance.h"
 #include "harness/files.h"
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "models/golden.h"
 #include "judge/logits.h"
 #include "models/source.h"

@@ -3,7 +3,7 @@
  * definition. */
 #include "conformance/conformance.h"
 #include "judge/compare.h"
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "harness/golden_decode.h"
 #include "ref.h"
 #include "subject/subject.h"

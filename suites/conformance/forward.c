@@ -7,7 +7,7 @@
  * of a backend. */
 #include "conformance/conformance.h"
 #include "harness/files.h"
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "models/golden.h"
 #include "judge/logits.h"
 #include "models/prompts.h"

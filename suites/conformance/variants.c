@@ -6,7 +6,7 @@
 #include "conformance/variants.h"
 #include "models/golden.h"
 #include "harness/files.h"
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "judge/logits.h"
 #include "models/source.h"
 #include "subject/subject.h"

@@ -2,7 +2,7 @@
 #ifndef VARIANTS_H
 #define VARIANTS_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "harness/harness.h"
 
 /* Tensors that are laid out in another way. */

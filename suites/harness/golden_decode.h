@@ -2,7 +2,7 @@
 #ifndef GOLDEN_DECODE_H
 #define GOLDEN_DECODE_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "harness/harness.h"
 
 /* Decodes n elements of blocks on the subject of the case into out (n), and notes what ran on the

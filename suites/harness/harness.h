@@ -4,7 +4,7 @@
 #ifndef HARNESS_H
 #define HARNESS_H
 
-#include "base.h"
+#include "engine/base/base.h"
 #include "reports/case.h"
 #include "spec/spec.h"
 

@@ -4,7 +4,7 @@
 #ifndef POISON_H
 #define POISON_H
 
-#include "backend.h"
+#include "engine/backend.h"
 
 /* real must outlive it. Closed by poison_close, not by backend_close. */
 enum status poison_open(struct backend **out, struct backend *real, struct err *e);

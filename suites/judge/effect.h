@@ -3,7 +3,7 @@
 #ifndef EFFECT_H
 #define EFFECT_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "trace/site.h"
 
 /* Sequences that the models are judged on. */

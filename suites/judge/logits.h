@@ -4,7 +4,7 @@
 #define JUDGE_H
 
 #include "judge/compare.h"
-#include "engine.h"
+#include "engine/engine.h"
 #include "ref.h"
 
 /* A different top token is a tie when the reference's margin between the two is within their

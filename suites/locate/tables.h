@@ -3,7 +3,7 @@
 #ifndef LOCATE_TABLES_H
 #define LOCATE_TABLES_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "trace/npy.h"
 
 struct tables {

@@ -2,7 +2,7 @@
 #ifndef GOLDEN_H
 #define GOLDEN_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 
 /* One prompt of a golden file. exact and native hold n_rows x n_vocab logits. */
 struct golden_prompt {

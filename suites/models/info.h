@@ -2,8 +2,8 @@
 #ifndef INFO_H
 #define INFO_H
 
-#include "engine.h"
-#include "gguf.h"
+#include "engine/engine.h"
+#include "engine/gguf/gguf.h"
 
 /* What becomes of a key. UNKNOWN: the engine refused the model before it came to it. */
 enum key_use { KEY_USED, KEY_INFORMATIONAL, KEY_UNUSED, KEY_UNKNOWN };

@@ -2,7 +2,7 @@
 #ifndef MIX_H
 #define MIX_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 
 struct mix {
     const char *name;       /* "q4_K", "Q4_K_M" */

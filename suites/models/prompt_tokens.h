@@ -2,8 +2,8 @@
 #ifndef PROMPT_TOKENS_H
 #define PROMPT_TOKENS_H
 
-#include "engine.h"
-#include "gguf.h"
+#include "engine/engine.h"
+#include "engine/gguf/gguf.h"
 
 /* Tokens of a text (with the model's tokenizer) or of a list of ids; both NULL: a short text of its
  * own, or ids where there is no tokenizer. *ids is malloc'd. Errors name the option; a prompt longer

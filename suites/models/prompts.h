@@ -2,7 +2,7 @@
 #ifndef PROMPTS_H
 #define PROMPTS_H
 
-#include "engine.h"
+#include "engine/engine.h"
 
 struct prompt_set {
     char *text;         /* the file, lines cut by NUL */

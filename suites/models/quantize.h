@@ -2,7 +2,7 @@
 #ifndef QUANTIZE_H
 #define QUANTIZE_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 
 /* What became of one tensor. nmse and worst (absolute) are against its values as read; 0 where the
  * bytes are copied. */

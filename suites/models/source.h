@@ -2,7 +2,7 @@
 #ifndef SOURCE_H
 #define SOURCE_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "ref.h"
 
 /* g must outlive the source and every model opened from it. Does not mark keys as used. */

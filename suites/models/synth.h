@@ -3,7 +3,7 @@
 #ifndef SYNTH_H
 #define SYNTH_H
 
-#include "base.h"
+#include "engine/base/base.h"
 #include "spec/spec.h"
 
 struct synth_options {

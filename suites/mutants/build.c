@@ -200,7 +200,8 @@ static const char *command_of(const struct mutant_build *b, const char *source, 
 }
 
 /* Appends a command that compiles source as object n: all but the place of the output and the
- * optimisation is the build's. */
+ * optimisation is the build's. Includes are written from the root of the tree, so the scratch
+ * directory, which has the mutated engine/, is searched before the build's own directories. */
 static enum status add_compile(struct text *script, const struct mutant_build *b,
                                const char *source, const char *build, const char *object,
                                const char *scratch, struct err *e)
@@ -209,7 +210,12 @@ static enum status add_compile(struct text *script, const struct mutant_build *b
     const char *out = command ? strstr(command, " -o ") : NULL;
     if (!out) return fail(e, ST_FORMAT, "the build does not compile %s", source);
     struct text t = {0};
-    put(&t, command, (size_t)(out - command));
+    const char *first = strstr(command, " -I");
+    if (!first || first > out) first = out;
+    put(&t, command, (size_t)(first - command));
+    puts_to(&t, " -I");
+    puts_to(&t, scratch);
+    put(&t, first, (size_t)(out - first));
     puts_to(&t, " -O1 -g0 -w -o ");
     puts_to(&t, object);
     puts_to(&t, out + 4 + strcspn(out + 4, " "));

@@ -4,7 +4,7 @@
 #ifndef MUTANT_H
 #define MUTANT_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 #include <jansson.h>
 

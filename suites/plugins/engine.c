@@ -6,8 +6,8 @@
  * shows a site that there is not, or nothing, or memory that it has not; "print": prints. ENGINE_DECLARES:
  * the precision that it declares, whatever it has. */
 #include "assay_subject.h"
-#include "backend.h"
-#include "engine.h"
+#include "engine/backend.h"
+#include "engine/engine.h"
 
 #include <stdint.h>
 #include <stdio.h>

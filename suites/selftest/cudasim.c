@@ -18,7 +18,7 @@ static const struct mutant {
     const char *name, *kernel, *fault;
 } mutants[] = {
 #define MUTANT(name, file, kernel, fault) {#name, #kernel, fault},
-#include "cuda/sim/mutants.def"
+#include "engine/cuda/test/mutants.def"
 #undef MUTANT
 };
 enum { N_MUTANTS = sizeof mutants / sizeof *mutants };
@@ -135,7 +135,7 @@ static void add_caches(struct case_list *l)
 {
     static const enum tensor_type types[] = {
 #define CACHE(e, c, unit) TYPE_##e,
-#include "cuda/kernels/cache.def"
+#include "engine/cuda/kernels/cache.def"
 #undef CACHE
         TYPE_F32};
     struct test_case c = {.suite = "cudasim", .op = "cache", .subject = "cuda-sim", .quick = true};

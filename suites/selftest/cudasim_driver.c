@@ -1,5 +1,5 @@
 /* The CUDA backend's host code where there is no GPU: its calls go to a stand-in for the driver that
- * runs the same kernels on the processor (engine/cuda/sim/standin.c).
+ * runs the same kernels on the processor (engine/cuda/test/standin.c).
  *
  *   replay    the same operations again and again, with other arguments each time: replayed as a
  *             graph, bit for bit what cuda-sim gives
@@ -7,7 +7,7 @@
  *   fault     calls that fail: the call and the kernel are named, everything is released
  */
 #include "selftest/cudasim.h"
-#include "backend.h"
+#include "engine/backend.h"
 #include "judge/compare.h"
 #include "harness/random.h"
 

@@ -2,7 +2,7 @@
  * both ways of a product are judged against the same decoded weights, of one matrix, and of the same
  * rows as experts of three rows each. */
 #include "selftest/cudasim.h"
-#include "backend.h"
+#include "engine/backend.h"
 #include "judge/compare.h"
 #include "ref.h"
 #include "harness/random.h"
@@ -165,7 +165,7 @@ void cudasim_paths_cases(struct case_list *l)
 {
     static const enum tensor_type types[] = {
 #define FAST(e, c, chunk, align) TYPE_##e,
-#include "cuda/kernels/fast.def"
+#include "engine/cuda/kernels/fast.def"
 #undef FAST
     };
     struct test_case c = {.suite = "cudasim", .op = "paths", .subject = "cuda-sim", .quick = true};

@@ -2,7 +2,7 @@
 #ifndef CUDASIM_TRIAL_H
 #define CUDASIM_TRIAL_H
 
-#include "backend.h"
+#include "engine/backend.h"
 #include "harness/harness.h"
 #include "harness/random.h"
 

@@ -2,7 +2,7 @@
 #ifndef GGUF_UTIL_H
 #define GGUF_UTIL_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "harness/harness.h"
 
 /* "OPTIONS->vectors/gguf/KIND/NAME.ENDING"; in t's arena. */

@@ -1,7 +1,7 @@
 /* Localisation on every architecture: the right engine is found right, and a change of any one site
  * of a layer is named by site, layer and operation. Random models of `assay synth`. */
 #include "harness/files.h"
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "locate/foreign.h"
 #include "locate/run.h"
 #include "selftest/locate.h"

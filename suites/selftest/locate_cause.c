@@ -2,7 +2,7 @@
  * found there, and named. See locate_causes.h. */
 #include "selftest/locate_cause.h"
 #include "harness/files.h"
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "locate/run.h"
 #include "selftest/locate.h"
 #include "models/source.h"

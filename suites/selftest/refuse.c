@@ -1,7 +1,7 @@
 /* The suite of models that must be refused: a golden model with one thing changed, which makes it
  * another computation than the one that the engine would do. */
 #include "selftest/selftest.h"
-#include "engine.h"
+#include "engine/engine.h"
 #include "harness/files.h"
 #include "selftest/gguf_shared.h"
 #include "models/source.h"

@@ -1,7 +1,7 @@
 /* The suite of the sampler: which token is taken from given logits. What is random is checked by
  * its frequencies, with a bound of six standard deviations. */
 #include "selftest/selftest.h"
-#include "engine.h"
+#include "engine/engine.h"
 #include "harness/harness.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
  * size, experts are told apart by more than rounding, and the same seed gives the same file. */
 #include "selftest/selftest.h"
 #include "harness/files.h"
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "models/prompts.h"
 #include "reports/report.h"
 #include "models/source.h"

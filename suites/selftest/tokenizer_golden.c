@@ -63,7 +63,7 @@ static const struct variant {
     {"wpm", "no-sep", "add_sep_token=false", {{"tokenizer.ggml.add_sep_token", .flag = false}}, 1},
     {"gemma4", "plain", NULL, {{0}}, 0},
 #define PRE_NAME(name, rules, flags) {"bpe", name, name, {{"tokenizer.ggml.pre", .text = name}}, 1},
-#include "tokenizer_pre_names.def"
+#include "engine/tokenizer/tokenizer_pre_names.def"
 #undef PRE_NAME
     {"bpe", "missing", "(missing)", {{"tokenizer.ggml.pre", .removed = true}}, 1},
     {"bpe",

@@ -4,7 +4,7 @@
 #define TOKENIZER_RIG_H
 
 #include "harness/harness.h"
-#include "tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 
 #include <jansson.h>
 

@@ -2,7 +2,7 @@
 #ifndef OPVEC_H
 #define OPVEC_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "harness/harness.h"
 #include "ref.h"
 

@@ -1,6 +1,6 @@
 /* Golden op vectors of RoPE. The claims are in opvec.c. */
 #include "selftest/vectors_op.h"
-#include "rope_table.h"
+#include "engine/model/rope_table.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,12 +1,12 @@
 /* The suite of what fails on a device: calls of the Vulkan driver that fail, one at a time, at their
  * first, a middle and their last time while a model is loaded and evaluated. Each must be told by name,
- * and nothing may be left behind. engine/vulkan/faulty.c makes them fail. */
+ * and nothing may be left behind. engine/vulkan/test/faulty.c makes them fail. */
 #include "selftest/selftest.h"
 #include "harness/harness.h"
-#include "backend.h"
-#include "engine.h"
+#include "engine/backend.h"
+#include "engine/engine.h"
 #include "harness/files.h"
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 
 #include <dirent.h>
 #include <dlfcn.h>

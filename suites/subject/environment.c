@@ -1,6 +1,6 @@
 /* See environment.h. */
 #include "subject/environment.h"
-#include "backend.h"
+#include "engine/backend.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-#include "backend.h"
+#include "engine/backend.h"
 
 enum { BENCH_MAX_SAMPLES = 100 };
 

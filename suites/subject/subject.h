@@ -2,8 +2,8 @@
 #ifndef SUBJECT_H
 #define SUBJECT_H
 
-#include "backend.h"
-#include "engine.h"
+#include "engine/backend.h"
+#include "engine/engine.h"
 
 /* A whole evaluation: logits (n, n_vocab) of all positions of a prompt from position 0. */
 struct subject_eval {

@@ -3,7 +3,7 @@
 #ifndef CALLBACK_LOG_H
 #define CALLBACK_LOG_H
 
-#include "base.h"
+#include "engine/base/base.h"
 #include "spec/spec.h"
 
 enum { LOG_EDGE = 3 }; /* values shown at either end of a dimension longer than twice that */

@@ -2,7 +2,7 @@
 #ifndef LOCATE_NPY_H
 #define LOCATE_NPY_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 struct npy {
     float *values;     /* (rows, cols), malloc'd */

@@ -3,7 +3,7 @@
 #ifndef LOCATE_RECORD_H
 #define LOCATE_RECORD_H
 
-#include "base.h"
+#include "engine/base/base.h"
 #include "spec/spec.h"
 
 /* One site. (rows, cols): rows are the last ones of the sequence, first_row is the first's

@@ -4,7 +4,7 @@
 #ifndef LOCATE_SITE_H
 #define LOCATE_SITE_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "ref.h"
 
 /* KIND_NONE: this file does not compute it. */

@@ -3,7 +3,7 @@
 #ifndef TRACEFILE_H
 #define TRACEFILE_H
 
-#include "gguf.h"
+#include "engine/gguf/gguf.h"
 #include "trace/record.h"
 #include "trace/site.h"
 

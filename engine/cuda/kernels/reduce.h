@@ -2,7 +2,7 @@
  * `red`, shared memory of one float per warp. Every thread gets the same bits: all add the warps'
  * values in the same order. Two reductions on the same `red` need a barrier between them.
  *
- * MUTANT_* are deliberate faults that cuda-sim must report (sim/mutants.def). */
+ * MUTANT_* are deliberate faults that cuda-sim must report (test/mutants.def). */
 #ifndef CUDA_REDUCE_H
 #define CUDA_REDUCE_H
 

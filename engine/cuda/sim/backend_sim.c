@@ -2,7 +2,7 @@
  * over a pool of threads; with checks, on the calling thread. Memory is plain host memory.
  *
  * Variants: "check", "mutant-NAME", and those of the kernels. */
-#include "sim.h"
+#include "engine/cuda/sim/sim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

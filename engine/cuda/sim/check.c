@@ -12,7 +12,7 @@
  *
  * One system thread at a time: launches with checks are not split. */
 #define _GNU_SOURCE /* dl_iterate_phdr */
-#include "sim.h"
+#include "engine/cuda/sim/sim.h"
 
 #include <link.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Switching between stacks: a few instructions on x86-64 and AArch64 (what a call must preserve is
  * pushed, the stack pointer exchanged), ucontext elsewhere. ucontext everywhere would do, but it
  * makes two system calls per switch, and a warp's shuffle is 32 switches. */
-#include "fiber.h"
+#include "engine/cuda/sim/fiber.h"
 
 #include <sys/mman.h>
 

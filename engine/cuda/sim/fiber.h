@@ -2,7 +2,7 @@
 #ifndef CUDA_SIM_FIBER_H
 #define CUDA_SIM_FIBER_H
 
-#include "base.h"
+#include "engine/base/base.h"
 
 /* A suspended point of execution: the stack pointer that resumes it. */
 struct fiber_point {

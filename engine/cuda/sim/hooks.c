@@ -1,6 +1,6 @@
 /* What kernels compiled with -fsanitize=thread call before each load and store. The compiler's own
  * library for these calls is not linked: a build that links it leaves this file out. */
-#include "sim.h"
+#include "engine/cuda/sim/sim.h"
 
 #define ACCESS(n)                                                                                  \
     void __tsan_read##n(void *p);                                                                  \

@@ -1,11 +1,11 @@
 /* The kernels as compiled for the processor: one table per build. A mutant's table is that of the
  * checks with one kernel exchanged. */
-#include "sim.h"
+#include "engine/cuda/sim/sim.h"
 
 #include <string.h>
 
 #define KERNEL(name, file, args, barriers) sim_kernel fast_##name;
-#include "kernels/kernels.def"
+#include "engine/cuda/kernels/kernels.def"
 #undef KERNEL
 
 static const struct sim_build fast = {
@@ -13,7 +13,7 @@ static const struct sim_build fast = {
     .kernels =
         {
 #define KERNEL(name, file, args, barriers) fast_##name,
-#include "kernels/kernels.def"
+#include "engine/cuda/kernels/kernels.def"
 #undef KERNEL
         },
 };
@@ -21,10 +21,10 @@ static const struct sim_build fast = {
 #ifdef ASSAY_CUDA_SIM_CHECKS
 
 #define KERNEL(name, file, args, barriers) sim_kernel check_##name;
-#include "kernels/kernels.def"
+#include "engine/cuda/kernels/kernels.def"
 #undef KERNEL
 #define MUTANT(name, file, kernel, fault) sim_kernel mutant_##name##_##kernel;
-#include "mutants.def"
+#include "engine/cuda/test/mutants.def"
 #undef MUTANT
 
 static const struct sim_build check = {
@@ -33,7 +33,7 @@ static const struct sim_build check = {
     .kernels =
         {
 #define KERNEL(name, file, args, barriers) check_##name,
-#include "kernels/kernels.def"
+#include "engine/cuda/kernels/kernels.def"
 #undef KERNEL
         },
 };
@@ -44,7 +44,7 @@ static const struct sim_build check = {
         .checks = true,                                                                            \
         .kernels = {[KERNEL_##kernel] = mutant_##nm##_##kernel},                                   \
     };
-#include "mutants.def"
+#include "engine/cuda/test/mutants.def"
 #undef MUTANT
 
 #endif
@@ -54,7 +54,7 @@ static const struct sim_build *const builds[] = {
 #ifdef ASSAY_CUDA_SIM_CHECKS
     &check,
 #define MUTANT(nm, file, kernel, fault) &mutant_##nm,
-#include "mutants.def"
+#include "engine/cuda/test/mutants.def"
 #undef MUTANT
 #endif
     NULL,

@@ -3,9 +3,9 @@
 #ifndef CUDA_SIM_SIM_H
 #define CUDA_SIM_SIM_H
 
-#include "launch.h"
-#include "cuda_sim.h"
-#include "fiber.h"
+#include "engine/cuda/launch.h"
+#include "engine/cuda/sim/cuda_sim.h"
+#include "engine/cuda/sim/fiber.h"
 
 /* A kernel as compiled for the processor. */
 typedef void sim_kernel(const void *args);
