@@ -1,73 +1,10 @@
-/* Architectures: one file each in engine/arch/ that loads a model and says what it is made of
- * (struct hyper, struct layer_weights). One forward pass works on all of them: the decoder
- * (engine/pass/decoder.c) over the building blocks below. */
+/* Architectures: one file each in this folder that loads a model and says what it is made of
+ * (struct hyper, struct layer_weights), and the parts that loaders are put together from. */
 #ifndef ARCH_H
 #define ARCH_H
 
-#include "engine/kv.h"
 #include "engine/model/model.h"
 
-/* Device memory of a batch, n_batch tokens wide. What a model does not need is absent. */
-struct scratch {
-    struct view x;                           /* (n_tokens, n_embd): the residual stream */
-    struct view norm, proj;                  /* (n_tokens, n_embd) */
-    struct view q, k;                        /* (n_tokens, n_heads or n_kv_heads, head_dim) */
-    struct view v;                           /* (n_tokens, n_kv_heads, value_dim) */
-    struct view attn;                        /* (n_tokens, n_heads, value_dim, or mla.value_dim) */
-    struct view gate, up;                    /* (n_tokens, n_ff) */
-    struct view ids, pos, seq_pos, out_rows; /* (n_tokens) i32; seq_pos: within the sequence */
-    struct view temperature;                 /* (n_tokens) */
-    struct view first[KV_KINDS], cells[KV_KINDS]; /* (n_tokens) i32 */
-    struct view rope[KV_KINDS];                   /* (n_tokens, n_dims/2, 2) */
-    struct view logits;                           /* (LOGIT_ROWS, n_vocab) */
-    struct view probs; /* (n_tokens, n_heads, n_cells): absent until first needed */
-    struct {
-        struct view router;          /* (n_tokens, n_experts) */
-        struct view ids, weights;    /* (n_tokens, n_used) */
-        struct view gate, up;        /* (n_tokens, n_used, n_ff_expert) */
-        struct view gate_up;         /* (n_tokens, n_used, 2 n_ff_expert) */
-        struct view out;             /* (n_tokens, n_used, n_embd) */
-        struct view shared;          /* (n_tokens, n_embd) */
-        struct view shared_gate;     /* (n_tokens) */
-        struct view factors, biases; /* (n_tokens, n_used), (n_tokens, n_used, widest) */
-    } moe;
-    struct {
-        struct view query;    /* (n_tokens, mla.n_query) */
-        struct view raw;      /* (n_tokens, n_heads, mla.key_dim) */
-        struct view kv;       /* (n_tokens, mla.n_latent + rope.n_dims) */
-        struct view latent;   /* (n_tokens, mla.n_latent) */
-        struct view heads;    /* (n_tokens, n_heads, what is not rotated of a key [+ value_dim]) */
-        struct view absorbed; /* (n_tokens, n_heads, mla.n_latent) */
-        struct view head_ids; /* (n_tokens, n_heads) i32: 0, 1, 2 ... */
-    } mla;
-};
-
-enum { LOGIT_ROWS = 32, MATVEC_COLS = 8 };
-
-/* One batch on its way through a model. */
-struct pass {
-    const struct engine_model *model;
-    struct backend *be;
-    const struct backend_ops *ops;
-    const struct engine_probe *probe; /* may be NULL */
-    struct dbuf **weights;            /* by index of model->tensors */
-    struct kv_cache *kv;
-    struct scratch at;
-    uint32_t n_tokens, n_batch;
-    struct kv_range cells[KV_KINDS]; /* that the batch can see */
-    /* Rows whose logits are wanted: n_out from out_first on; or those in at.out_rows. */
-    uint32_t out_first, n_out;
-    bool gathered;
-    bool unfused, always_matmul;
-    float *logits; /* host, (n_out, n_vocab) */
-    float *host;   /* of the probe; grows */
-    size_t host_cap;
-};
-
-struct arch {
-    const char *name; /* general.architecture */
-    enum status (*load)(struct engine_model *m, struct err *e);
-};
 /* In the order of arch/archs.def; NULL past the last. */
 const struct arch *arch_at(size_t i);
 
@@ -75,61 +12,46 @@ const struct arch *arch_at(size_t i);
 #include "engine/arch/archs.def"
 #undef ARCH
 
-/* Leaves the calling function on failure. */
-#define TRY(call)                                                                                  \
-    do {                                                                                           \
-        enum status try_st = (call);                                                               \
-        if (try_st != ST_OK) return try_st;                                                        \
-    } while (0)
+/* ---- parts of layers (parts.c); layer: which one */
 
-/* Queues an operation, or says that the backend has none. */
-#define RUN(p, op, args, e)                                                                        \
-    ((p)->ops->op ? (p)->ops->op((p)->be, (args), (e))                                             \
-                  : fail((e), ST_UNSUPPORTED, "backend %s has no operation " #op, (p)->ops->name))
+enum status load_norm(struct engine_model *m, int layer, const char *role, struct norm *out,
+                      struct err *e);
+/* attn_norm and ffn_norm; post_attention_norm and post_ffw_norm. */
+enum status load_pre_norms(struct engine_model *m, int layer, struct err *e);
+enum status load_post_norms(struct engine_model *m, int layer, struct err *e);
+/* Norms of queries and keys: of every head by the same weights; by a row of weights per head, if
+ * there or required; of whole rows. */
+enum status load_qk_norms(struct engine_model *m, int layer, struct err *e);
+enum status load_qk_norms_by_head(struct engine_model *m, int layer, bool required, struct err *e);
+enum status load_qk_norms_of_rows(struct engine_model *m, int layer, struct err *e);
+/* Projections q, k, v, and attn_output. */
+enum status load_attention(struct engine_model *m, int layer, enum bias_rule qkv,
+                           enum bias_rule output, struct err *e);
+enum status load_ffn_gated(struct engine_model *m, int layer, enum activation act, struct err *e);
+enum status load_ffn_fused(struct engine_model *m, int layer, enum activation act, struct err *e);
+enum status load_ffn_plain(struct engine_model *m, int layer, enum bias_rule bias, struct err *e);
 
-/* The forward pass: from at.ids and the positions to p->logits. */
-enum status pass_forward(struct pass *p, struct err *e);
-
-/* ---- building blocks (arch/blocks.c) ---------------------------------------------------------- */
-
-struct view pass_weight(const struct pass *p, uint32_t index); /* absent if index is 0 */
-/* x = rows of token_embd, scaled, with those of the positions. */
-enum status pass_embed(struct pass *p, struct err *e);
-/* Normalises groups of n->n values; out may be x. */
-enum status pass_norm(struct pass *p, const struct norm *n, struct view x, struct view out,
-                      size_t groups, struct err *e);
-/* out (n_cols, n_out) = l x. */
-enum status pass_linear(struct pass *p, const struct linear *l, struct view x, struct view out,
-                        uint32_t n_cols, struct err *e);
-/* out (n_tokens, n_used, n_out) = s[ids] x, as struct op_matmul_id. */
-enum status pass_stack(struct pass *p, const struct stack *s, struct view x, bool x_per_slot,
-                       struct view ids, uint32_t n_used, struct view out, struct err *e);
-/* x += y, (n_tokens, n_embd). */
-enum status pass_add(struct pass *p, struct view x, struct view y, struct err *e);
-/* x *= factor, unless that is 1. */
-enum status pass_scale(struct pass *p, struct view x, size_t n, float factor, struct err *e);
-/* Norm and logits of the rows that are wanted, into p->logits. */
-enum status pass_logits(struct pass *p, struct err *e);
-
-/* Shows values (rows, cols) to the probe and takes what it gives in their place. */
-enum status pass_probe(struct pass *p, enum site site, uint32_t layer, struct view at, size_t cols,
-                       struct err *e);
-bool pass_probe_wants(const struct pass *p, enum site site, uint32_t layer);
-
-/* ---- attention (arch/attention.c, arch/mla.c) -------------------------------------------------- */
-
-/* at.q, at.k, at.v from x: projected, normalised, rotated. */
-enum status pass_qkv(struct pass *p, uint32_t layer, struct view x, struct err *e);
-/* The same over latent vectors. */
-enum status pass_mla_qkv(struct pass *p, uint32_t layer, struct view x, struct err *e);
-enum status pass_rope(struct pass *p, uint32_t layer, struct view x, uint32_t n_heads,
-                      uint32_t head_dim, uint32_t first, struct err *e);
-/* Writes at.k, at.v to the cache; at.attn = attention of at.q over it. */
-enum status pass_attention(struct pass *p, uint32_t layer, struct err *e);
-
-/* ---- feed-forward (arch/ffn.c) ------------------------------------------------------------------ */
-
-/* out = the layer's feed-forward, or experts, of x. */
-enum status pass_ffn(struct pass *p, uint32_t layer, struct view x, struct view out, struct err *e);
+/* Number of experts and of groups from the keys, into h.router. */
+enum status load_router(struct engine_model *m, enum route_gating gating, bool normalise,
+                        struct err *e);
+/* h.n_ff_expert from its key, or else n_ff, shared by the experts in use. */
+enum status load_expert_length(struct engine_model *m, struct err *e);
+/* Router and experts of h.n_ff_expert. fused: ffn_gate_up_exps may stand for two. */
+enum status load_experts(struct engine_model *m, int layer, enum activation act,
+                         enum bias_rule bias, bool fused, struct err *e);
+/* A SwiGLU of h.n_ff_shared beside them. */
+enum status load_shared_expert(struct engine_model *m, int layer, struct err *e);
+/* All layers: SwiGLU, or experts of feed_forward_length by softmax, weights normalised. */
+enum status load_layers_mixtral(struct engine_model *m, struct err *e);
+/* All layers: plain GELU, biases everywhere. */
+enum status load_layers_biased(struct engine_model *m, struct err *e);
+/* What embeddings are multiplied by, and scores in the model of so many layers (0: none such). */
+void set_gemma_scales(struct engine_model *m, uint32_t layers_27b);
+/* What granite's files multiply by, and whether they rotate. */
+enum status load_granite_scales(struct engine_model *m, struct err *e);
+/* token_embd, output_norm, and output, which is token_embd if absent. */
+enum status load_ends(struct engine_model *m, struct err *e);
+/* The same, of a model that needs an output of its own. */
+enum status load_ends_apart(struct engine_model *m, struct err *e);
 
 #endif

@@ -13,7 +13,7 @@ enum status load_command_r(struct engine_model *m, struct err *e)
     m->h.logit_scale = (float)logit_scale;
     m->h.parallel = true;
     m->h.norm_bias = BIAS_MAYBE;
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     for (int i = 0; i < (int)m->h.n_layers; i++) {
         TRY(load_norm(m, i, "attn_norm", &m->layers[i].attn_norm, e));
         TRY(load_attention(m, i, BIAS_MAYBE, BIAS_MAYBE, e));

@@ -164,7 +164,7 @@ enum status load_deepseek2(struct engine_model *m, struct err *e)
     TRY(load_scale(m, e));
     TRY(model_key_u32_or(m, "leading_dense_block_count", 0, &n_dense, e));
     if (n_dense < h->n_layers) TRY(load_expert_keys(m, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     for (int i = 0; i < (int)h->n_layers; i++) {
         TRY(load_pre_norms(m, i, e));
         TRY(load_projections(m, i, e));

@@ -16,7 +16,7 @@ enum status load_falcon(struct engine_model *m, struct err *e)
     TRY(model_load_sizes(m, NORM_LAYER, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
     TRY(model_rope_whole(m, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     m->h.parallel = true;
     for (int i = 0; i < (int)m->h.n_layers; i++) {
         TRY(load_norms(m, i, e));

@@ -25,7 +25,7 @@ enum status load_gpt_oss(struct engine_model *m, struct err *e)
     TRY(model_load_windows(m, 0, 2, e));
     TRY(load_router(m, ROUTE_SOFTMAX_CHOSEN, false, e));
     TRY(model_key_u32(m, "expert_feed_forward_length", &h->n_ff_expert, e));
-    TRY(model_load_ends_apart(m, e));
+    TRY(load_ends_apart(m, e));
     for (int i = 0; i < (int)h->n_layers; i++) TRY(load_layer(m, i, e));
     return ST_OK;
 }

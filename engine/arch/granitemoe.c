@@ -10,7 +10,7 @@ enum status load_granitemoe(struct engine_model *m, struct err *e)
     TRY(load_router(m, ROUTE_SOFTMAX, true, e));
     h->n_ff_expert = h->n_ff;
     TRY(model_key_u32_or(m, "expert_shared_feed_forward_length", 0, &h->n_ff_shared, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     for (int i = 0; i < (int)h->n_layers; i++) {
         TRY(load_pre_norms(m, i, e));
         TRY(load_attention(m, i, BIAS_MAYBE, BIAS_MAYBE, e));

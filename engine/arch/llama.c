@@ -7,6 +7,6 @@ enum status load_llama(struct engine_model *m, struct err *e)
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NORM, ROPE_TABLES_LLAMA, e));
     TRY(model_rope_whole(m, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     return load_layers_mixtral(m, e);
 }

@@ -24,6 +24,6 @@ enum status load_mistral3(struct engine_model *m, struct err *e)
     TRY(model_load_rope(m, ROPE_NORM, ROPE_TABLES_LLAMA, e));
     TRY(load_yarn(m, e));
     TRY(model_key_f64_or(m, "attention.temperature_scale", 0.0, &m->h.temperature, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     return load_layers_mixtral(m, e);
 }

@@ -8,7 +8,7 @@ enum status load_olmo2(struct engine_model *m, struct err *e)
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
     TRY(model_plain_windowed_rope(m, m->h.rope.freq_base, e));
     TRY(model_load_windows(m, 0, 4, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     for (int i = 0; i < (int)m->h.n_layers; i++) {
         TRY(load_attention(m, i, BIAS_MAYBE, BIAS_MAYBE, e));
         TRY(load_qk_norms_of_rows(m, i, e));

@@ -251,6 +251,38 @@ enum status load_layers_biased(struct engine_model *m, struct err *e)
     return ST_OK;
 }
 
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+enum status load_ends(struct engine_model *m, struct err *e)
+{
+    const struct hyper *h = &m->h;
+    struct tensor_want w = {
+        .layer = NO_LAYER, .role = "token_embd", .n_in = h->n_embd, .n_out = h->n_vocab};
+    TRY(model_load_tensor(m, &w, &m->token_embd, e));
+    w.role = "output";
+    w.optional = true;
+    TRY(model_load_linear(m, &w, &m->output, e));
+    if (!m->output.w) {
+        struct tensor_want bias = {.layer = NO_LAYER,
+                                   .role = "output",
+                                   .n_in = h->n_vocab,
+                                   .n_out = 1,
+                                   .use = TENSOR_VECTOR,
+                                   .optional = true,
+                                   .suffix = "bias"};
+        m->output.w = m->token_embd;
+        TRY(model_load_tensor(m, &bias, &m->output.bias, e));
+    }
+    return load_norm(m, NO_LAYER, "output_norm", &m->output_norm, e);
+}
+
+enum status load_ends_apart(struct engine_model *m, struct err *e)
+{
+    if (!model_has_tensor(m, NO_LAYER, "output"))
+        return fail(e, ST_FORMAT, "tensor output.weight is missing");
+    return load_ends(m, e);
+}
+
 /* ---- gemma ----------------------------------------------------------------------------------- */
 
 void set_gemma_scales(struct engine_model *m, uint32_t layers_27b)

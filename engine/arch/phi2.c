@@ -6,7 +6,7 @@ enum status load_phi2(struct engine_model *m, struct err *e)
 {
     TRY(model_load_sizes(m, NORM_LAYER, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     if (!m->output.bias) return fail(e, ST_FORMAT, "tensor output.bias is missing");
     m->h.parallel = true;
     for (int i = 0; i < (int)m->h.n_layers; i++) {

@@ -5,7 +5,7 @@ enum status load_qwen2(struct engine_model *m, struct err *e)
 {
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     for (int i = 0; i < (int)m->h.n_layers; i++) {
         TRY(load_pre_norms(m, i, e));
         TRY(load_attention(m, i, BIAS_REQUIRED, BIAS_NONE, e));

@@ -21,7 +21,7 @@ enum status load_qwen2moe(struct engine_model *m, struct err *e)
     TRY(load_router(m, ROUTE_SOFTMAX, false, e));
     TRY(load_expert_length(m, e));
     TRY(model_key_u32_or(m, "expert_shared_feed_forward_length", h->n_ff, &h->n_ff_shared, e));
-    TRY(model_load_ends_apart(m, e));
+    TRY(load_ends_apart(m, e));
     for (int i = 0; i < (int)h->n_layers; i++) TRY(load_layer(m, i, e));
     return ST_OK;
 }

@@ -6,7 +6,7 @@ enum status load_stablelm(struct engine_model *m, struct err *e)
 {
     TRY(model_load_sizes(m, NORM_LAYER, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     m->h.parallel = !model_has_tensor(m, 0, "ffn_norm");
     for (int i = 0; i < (int)m->h.n_layers; i++) {
         TRY(load_norm(m, i, "attn_norm", &m->layers[i].attn_norm, e));

@@ -5,6 +5,6 @@ enum status load_starcoder2(struct engine_model *m, struct err *e)
 {
     TRY(model_load_sizes(m, NORM_LAYER, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
-    TRY(model_load_ends(m, e));
+    TRY(load_ends(m, e));
     return load_layers_biased(m, e);
 }

@@ -1,5 +1,5 @@
 /* What the metadata says about positions: RoPE, its scaling, and windows. */
-#include "engine/arch/arch.h"
+#include "engine/model/model.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The weight table of a model: finds tensors by role and checks type and shape. */
-#include "engine/arch/arch.h"
+#include "engine/model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -292,31 +292,4 @@ enum status model_load_stack(struct engine_model *m, const struct tensor_want *w
     TRY(find_bias(m, w, &bias, e));
     if (bias.data) TRY(push(m, &bias, &out->bias, e));
     return load_factors(m, w, &out->factors, e);
-}
-
-/* ---- ends ------------------------------------------------------------------------------------ */
-
-enum status model_load_ends(struct engine_model *m, struct err *e)
-{
-    const struct hyper *h = &m->h;
-    struct tensor_want w = {
-        .layer = NO_LAYER, .role = "token_embd", .n_in = h->n_embd, .n_out = h->n_vocab};
-    TRY(model_load_tensor(m, &w, &m->token_embd, e));
-    w.role = "output";
-    w.optional = true;
-    TRY(model_load_linear(m, &w, &m->output, e));
-    if (!m->output.w) {
-        struct model_tensor bias;
-        m->output.w = m->token_embd;
-        TRY(find_bias(m, &w, &bias, e));
-        if (bias.data) TRY(push(m, &bias, &m->output.bias, e));
-    }
-    return load_norm(m, NO_LAYER, "output_norm", &m->output_norm, e);
-}
-
-enum status model_load_ends_apart(struct engine_model *m, struct err *e)
-{
-    if (!model_has_tensor(m, NO_LAYER, "output"))
-        return fail(e, ST_FORMAT, "tensor output.weight is missing");
-    return model_load_ends(m, e);
 }

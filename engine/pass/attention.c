@@ -1,5 +1,5 @@
 /* Attention: projections, norms and rotation of queries and keys, the cache, and the sum. */
-#include "engine/arch/arch.h"
+#include "engine/pass/pass.h"
 
 /* Normalises heads or rows of x, (n_tokens, n), if the model does. */
 static enum status norm_heads(struct pass *p, const struct norm *w, enum site site, uint32_t layer,

@@ -1,5 +1,5 @@
 /* Building blocks of the forward pass: the probe, embedding, norms, products, logits. */
-#include "engine/arch/arch.h"
+#include "engine/pass/pass.h"
 
 #include <stdlib.h>
 

@@ -1,16 +1,5 @@
-/* The forward pass of every architecture, and the table of architectures. */
-#include "engine/arch/arch.h"
-
-static const struct arch archs[] = {
-#define ARCH(id, name) {name, load_##id},
-#include "engine/arch/archs.def"
-#undef ARCH
-};
-
-const struct arch *arch_at(size_t i)
-{
-    return i < sizeof archs / sizeof *archs ? &archs[i] : NULL;
-}
+/* The forward pass of every architecture. */
+#include "engine/pass/pass.h"
 
 /* Normalises x to at.norm, or leaves it where it is if there is no such norm. */
 static enum status norm_input(struct pass *p, const struct norm *n, enum site site, uint32_t layer,

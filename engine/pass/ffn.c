@@ -1,5 +1,5 @@
 /* Feed-forward networks: gated or plain, and mixtures of experts. */
-#include "engine/arch/arch.h"
+#include "engine/pass/pass.h"
 
 /* gate = act(gate) * up, n values */
 static enum status activate(struct pass *p, enum activation act, struct view gate, struct view up,

@@ -2,7 +2,7 @@
  * latent vector; a slice of r rotated values, the same for all heads, goes behind each key. Either
  * the heads are made from the latent (kv_b), or the projection of the keys is taken into the query
  * (k_b), and the cache holds the latents. */
-#include "engine/arch/arch.h"
+#include "engine/pass/pass.h"
 
 /* at.mla.raw or at.q (n_tokens, n_heads, key_dim): queries, rotated. */
 static enum status make_queries(struct pass *p, uint32_t layer, struct view x, struct view out,

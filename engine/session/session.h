@@ -3,7 +3,7 @@
 #ifndef SESSION_H
 #define SESSION_H
 
-#include "engine/arch/arch.h"
+#include "engine/pass/pass.h"
 
 struct engine_session {
     struct engine_model *model;

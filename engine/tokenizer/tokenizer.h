@@ -70,6 +70,9 @@ static inline int32_t tokenizer_find(const struct tokenizer *t, const char *text
     return text_index_find(&t->index, text, len);
 }
 
+/* Reads the tokens with their scores and kinds (tokenizer_vocab.c). */
+enum status tokenizer_load_vocabulary(struct tokenizer *t, const struct gguf *g, struct err *e);
+
 /* The id that a key gives, or the other one in its absence; one outside the vocabulary counts as not
  * given. */
 enum status tokenizer_load_id(const struct tokenizer *t, const struct gguf *g, const char *key,
@@ -79,7 +82,7 @@ enum status tokenizer_load_id(const struct tokenizer *t, const struct gguf *g, c
 enum status tokenizer_mark_special(struct tokenizer *t, const struct gguf *g, unsigned pre_flags,
                                    struct err *e);
 
-/* Token ids that grow. */
+/* Token ids that grow (tokenizer_ids.c). */
 struct id_list {
     int32_t *ids;
     size_t n, cap;

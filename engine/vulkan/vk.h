@@ -1,7 +1,7 @@
 /* Inside the Vulkan backend. Files: loader.c (library, instance, devices), device.c (open, close),
- * memory.c (buffers, transfers), batch.c (recording, submission, failures), pipeline.c (shaders),
- * cache.c (pipelines on disk), ops.c, ops_matmul.c, ops_experts.c and ops_attention.c (the op table),
- * window.c. */
+ * result.c (what a call returned), buffer.c (memory), batch.c (recording, submission), transfer.c
+ * (bytes to and from buffers), pipeline.c (shaders), cache.c (pipelines on disk), window.c, and the
+ * op table: ops.c, ops_matmul.c, ops_experts.c, ops_attention.c. */
 #ifndef VK_H
 #define VK_H
 
@@ -209,7 +209,7 @@ struct backend {
     PFN_vkCmdPushDescriptorSetKHR vkCmdPushDescriptorSetKHR;
 };
 
-/* Runs a call and, unless it succeeds, records its text, the result's name and what was being
+/* result.c: runs a call and, unless it succeeds, records its text, the result's name and what was being
  * computed. */
 #define VK(b, e, call) vk_check(b, e, #call, (b)->call)
 enum status vk_check(struct backend *b, struct err *e, const char *call, VkResult r);
@@ -225,14 +225,18 @@ extern const char vk_words[]; /* as in struct backend_ops */
 enum status vk_config_make(struct vk_config *out, const struct vk_caps *caps, const char *words,
                            struct err *e);
 
-/* memory.c */
+/* buffer.c */
 enum memory_kind { MEMORY_DEVICE, MEMORY_STAGING, MEMORY_READBACK };
 enum status vk_buffer_make(struct backend *b, enum memory_kind kind, size_t bytes,
                            struct dbuf **out, struct err *e);
+/* The same in segments of s, which are imported and read by windows. */
+enum status vk_buffer_segments(struct backend *b, enum memory_kind kind, const struct segments *s,
+                               struct dbuf **out, struct err *e);
 void vk_buffer_free(struct backend *b, struct dbuf *buf);
-uint64_t vk_segment_limit(const struct backend *b);
 enum status vk_alloc(struct backend *b, size_t bytes, struct dbuf **out, struct err *e);
 void vk_release(struct backend *b, struct dbuf *buf);
+
+/* transfer.c */
 enum status vk_import(struct backend *b, const void *host, size_t bytes, struct dbuf **out,
                       struct err *e);
 enum status vk_upload(struct backend *b, struct view dst, const void *src, size_t bytes,

@@ -3,32 +3,10 @@
  * the block do. When nothing can go on, that is a fault, and it is told who waits for whom. */
 #include "engine/cuda/sim/sim.h"
 
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-enum wait { RUN, AT_WARP, AT_BARRIER, DONE };
-
-struct sim_thread {
-    struct fiber_point point;
-    enum wait wait;
-    enum sim_collective kind;
-    int line;
-    uint32_t mask, value, source;
-    float *d; /* of SIM_MMA */
-    const uint32_t *a, *b;
-};
-
-_Thread_local struct sim_place sim_place;
-_Thread_local struct sim_worker *sim_worker;
 
 static const char *const kind_names[] = {"barrier", "__syncwarp", "shuffle", "vote", "mma"};
-static const char *const fault_names[SIM_FAULTS] = {
-    "out of bounds", "misaligned access", "divergent barrier", "wrong mask",
-    "race",          "uninitialised read"};
-
 enum { SHARED_ALIGN = 16 };
 
 enum status sim_worker_open(struct sim_worker *w, struct err *e)
@@ -45,46 +23,6 @@ void sim_worker_close(struct sim_worker *w)
     fiber_stacks_free(w->stacks, (size_t)SIM_MAX_THREADS * SIM_STACK);
     free(w->threads);
     free(w->shared);
-}
-
-void sim_report(struct sim_worker *w, enum sim_fault kind, const char *fmt, ...)
-{
-    char *out = w->faults[kind];
-    size_t cap = sizeof w->faults[kind];
-    if (out[0]) return;
-    w->fault_block[kind] = w->block;
-    int n =
-        snprintf(out, cap, "%s in kernel %s, block (%u,%u,0), thread (%u,0,0): ", fault_names[kind],
-                 kernel_table[w->launch->kernel].name, sim_place.block.x, sim_place.block.y,
-                 sim_place.thread.x);
-    if (n < 0 || (size_t)n >= cap) return;
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(out + n, cap - (size_t)n, fmt, ap);
-    va_end(ap);
-}
-
-/* The running thread waits or has ended: on with the next lane of its warp that can go on, which
- * run_warp would resume next anyhow, or back to run_warp. */
-static void leave(struct sim_worker *w)
-{
-    struct sim_thread *t = w->current;
-    uint32_t next = sim_place.thread.x + 1;
-    if (w->stop || next % WARP == 0 || t[1].wait != RUN) {
-        fiber_swap(&t->point, &w->scheduler);
-        return;
-    }
-    sim_place.thread.x = next;
-    w->current = t + 1;
-    fiber_swap(&t->point, &t[1].point);
-}
-
-void sim_abandon(struct sim_worker *w)
-{
-    w->stop = true;
-    if (!w->current) return;
-    w->current->wait = DONE;
-    leave(w);
 }
 
 uint32_t sim_wait(enum sim_collective kind, uint32_t mask, uint32_t value, uint32_t source,
@@ -109,13 +47,13 @@ uint32_t sim_wait(enum sim_collective kind, uint32_t mask, uint32_t value, uint3
                    source, mask);
         sim_abandon(w);
     }
-    t->wait = kind == SIM_BARRIER ? AT_BARRIER : AT_WARP;
+    t->wait = kind == SIM_BARRIER ? SIM_AT_BARRIER : SIM_AT_WARP;
     t->kind = kind;
     t->line = line;
     t->mask = mask;
     t->value = value;
     t->source = source;
-    leave(w);
+    sim_leave(w);
     return t->value;
 }
 
@@ -154,8 +92,8 @@ static void thread_main(void)
 {
     struct sim_worker *w = sim_worker;
     w->kernel(w->launch->args);
-    w->current->wait = DONE;
-    leave(w);
+    w->current->wait = SIM_ENDED;
+    sim_leave(w);
 }
 
 static void resume(struct sim_worker *w, uint32_t i)
@@ -171,7 +109,8 @@ static bool lanes_met(const struct sim_thread *warp, const struct sim_thread *t)
     for (uint32_t l = 0; l < WARP; l++) {
         const struct sim_thread *u = &warp[l];
         if (!(t->mask >> l & 1u)) continue;
-        if (u->wait != AT_WARP || u->kind != t->kind || u->line != t->line || u->mask != t->mask)
+        if (u->wait != SIM_AT_WARP || u->kind != t->kind || u->line != t->line ||
+            u->mask != t->mask)
             return false;
     }
     return true;
@@ -202,7 +141,7 @@ static void release_lanes(struct sim_thread *warp, uint32_t mask)
     for (uint32_t l = 0; l < WARP; l++) {
         if (!(mask >> l & 1u)) continue;
         warp[l].value = warp[l].kind == SIM_SHUFFLE ? values[warp[l].source] : votes;
-        warp[l].wait = RUN;
+        warp[l].wait = SIM_RUNS;
     }
 }
 
@@ -212,7 +151,7 @@ static bool complete_warp(struct sim_worker *w, uint32_t warp)
     struct sim_thread *lanes = w->threads + warp * WARP;
     bool any = false;
     for (uint32_t l = 0; l < WARP; l++) {
-        if (lanes[l].wait != AT_WARP || !lanes_met(lanes, &lanes[l])) continue;
+        if (lanes[l].wait != SIM_AT_WARP || !lanes_met(lanes, &lanes[l])) continue;
         if (lanes[l].kind == SIM_MMA) multiply(lanes);
         if (lanes[l].kind == SIM_SYNCWARP && w->checker) sim_check_warp_met(w->checker, warp);
         release_lanes(lanes, lanes[l].mask);
@@ -228,10 +167,10 @@ static void report_stuck_lane(struct sim_worker *w, uint32_t i)
     sim_place.thread.x = i;
     for (uint32_t l = 0; l < WARP; l++) {
         const struct sim_thread *u = &lanes[l];
-        if (!(t->mask >> l & 1u) ||
-            (u->wait == AT_WARP && u->kind == t->kind && u->line == t->line && u->mask == t->mask))
+        if (!(t->mask >> l & 1u) || (u->wait == SIM_AT_WARP && u->kind == t->kind &&
+                                     u->line == t->line && u->mask == t->mask))
             continue;
-        if (u->wait == DONE)
+        if (u->wait == SIM_ENDED)
             sim_report(w, SIM_MASK,
                        "%s at line %d with mask 0x%08x waits for lane %u, which has ended",
                        kind_names[t->kind], t->line, t->mask, l);
@@ -250,12 +189,12 @@ static void run_warp(struct sim_worker *w, uint32_t warp)
     uint32_t first = warp * WARP;
     do {
         for (uint32_t i = first; i < first + WARP; i++) {
-            if (w->threads[i].wait == RUN) resume(w, i);
+            if (w->threads[i].wait == SIM_RUNS) resume(w, i);
             if (w->stop) return;
         }
     } while (complete_warp(w, warp));
     for (uint32_t i = first; i < first + WARP; i++)
-        if (w->threads[i].wait == AT_WARP) {
+        if (w->threads[i].wait == SIM_AT_WARP) {
             report_stuck_lane(w, i);
             w->stop = true;
             return;
@@ -267,15 +206,15 @@ static bool pass_barrier(struct sim_worker *w, uint32_t n)
 {
     uint32_t at = n, not_at = n;
     for (uint32_t i = 0; i < n; i++) {
-        if (w->threads[i].wait == AT_BARRIER && at == n) at = i;
-        if (w->threads[i].wait != AT_BARRIER && not_at == n) not_at = i;
+        if (w->threads[i].wait == SIM_AT_BARRIER && at == n) at = i;
+        if (w->threads[i].wait != SIM_AT_BARRIER && not_at == n) not_at = i;
     }
     if (at == n) return false;
     for (uint32_t i = 0; i < n && not_at == n; i++)
         if (w->threads[i].line != w->threads[at].line) not_at = i;
     if (not_at != n) {
         sim_place.thread.x = at;
-        if (w->threads[not_at].wait == DONE)
+        if (w->threads[not_at].wait == SIM_ENDED)
             sim_report(w, SIM_DIVERGED, "waits at line %d, while thread (%u,0,0) has ended",
                        w->threads[at].line, not_at);
         else
@@ -285,7 +224,7 @@ static bool pass_barrier(struct sim_worker *w, uint32_t n)
         return false;
     }
     if (w->checker) sim_check_block_met(w->checker);
-    for (uint32_t i = 0; i < n; i++) w->threads[i].wait = RUN;
+    for (uint32_t i = 0; i < n; i++) w->threads[i].wait = SIM_RUNS;
     return true;
 }
 
@@ -297,7 +236,7 @@ static void run_block_fibers(struct sim_worker *w)
         /* Not all stacks' ends in the same few lines of a cache. */
         const size_t bytes = SIM_STACK - i % 64 * SIM_STACK_SHIFT;
         fiber_make(&w->threads[i].point, w->stacks + (size_t)i * SIM_STACK, bytes, thread_main);
-        w->threads[i].wait = RUN;
+        w->threads[i].wait = SIM_RUNS;
     }
     do {
         for (uint32_t warp = 0; warp < n / WARP && !w->stop; warp++) run_warp(w, warp);

@@ -1,5 +1,6 @@
-/* cuda-sim's insides: running a launch block by block (block.c), checking every access of the
- * instrumented kernels (check.c), the table of compiled kernels (kernels.c). */
+/* cuda-sim's insides: the running thread (thread.c), checking every access of the
+ * instrumented kernels (check.c), running a launch block by block (block.c), the table of compiled
+ * kernels (kernels.c). */
 #ifndef CUDA_SIM_SIM_H
 #define CUDA_SIM_SIM_H
 
@@ -40,6 +41,19 @@ enum {
     SIM_FENCE = 256
 };
 
+/* A thread of the running block. */
+enum sim_state { SIM_RUNS, SIM_AT_WARP, SIM_AT_BARRIER, SIM_ENDED };
+
+struct sim_thread {
+    struct fiber_point point;
+    enum sim_state wait;
+    enum sim_collective kind;
+    int line;
+    uint32_t mask, value, source;
+    float *d; /* of SIM_MMA */
+    const uint32_t *a, *b;
+};
+
 struct sim_checker;
 
 struct sim_array {
@@ -65,18 +79,25 @@ struct sim_worker {
     uint64_t fault_block[SIM_FAULTS];
     char faults[SIM_FAULTS][320]; /* "" = none */
 };
+/* ---- thread.c --------------------------------------------------------------------------- */
+
 extern _Thread_local struct sim_worker *sim_worker;
 
-enum status sim_worker_open(struct sim_worker *w, struct err *e);
-void sim_worker_close(struct sim_worker *w);
-/* Runs blocks begin .. end-1 of the launch. Faults are left in the worker. */
-void sim_run_blocks(struct sim_worker *w, uint64_t begin, uint64_t end);
-
+/* The running thread waits or has ended: on with the next lane of its warp that can go on, which
+ * the scheduler would resume next anyhow, or back to the scheduler. */
+void sim_leave(struct sim_worker *w);
 /* Records a fault of the running thread, unless there is one of its kind. */
 void sim_report(struct sim_worker *w, enum sim_fault kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Gives up the running thread; returns only where there are no fibers. */
 void sim_abandon(struct sim_worker *w);
+
+/* ---- block.c ---------------------------------------------------------------------------- */
+
+enum status sim_worker_open(struct sim_worker *w, struct err *e);
+void sim_worker_close(struct sim_worker *w);
+/* Runs blocks begin .. end-1 of the launch. Faults are left in the worker. */
+void sim_run_blocks(struct sim_worker *w, uint64_t begin, uint64_t end);
 
 /* ---- check.c ---------------------------------------------------------------------------- */
 
