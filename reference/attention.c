@@ -1,6 +1,6 @@
 /* Attention over explicit cells: causal mask by position, windows, grouped key and value heads,
  * soft caps, sinks. */
-#include "ops_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 

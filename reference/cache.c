@@ -1,9 +1,9 @@
 /* Rows of a KV cache as they are stored: the rounding of each type, in binary32, every operation
  * rounded to nearest even. Blocks of 32 as tensor-types has them; id is 1/d, or 0 where d is 0 or
  * 1/d not finite. The scale that is stored is d rounded to binary16; codes go by d itself. */
-#include "cache.h"
-#include "codebook.h"
-#include "encode_priv.h"
+#include "reference/cache.h"
+#include "reference/codebook.h"
+#include "reference/encode_priv.h"
 
 #include <math.h>
 #include <string.h>

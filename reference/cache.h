@@ -2,7 +2,7 @@
 #ifndef REF_CACHE_H
 #define REF_CACHE_H
 
-#include "ref.h"
+#include "reference/ref.h"
 
 enum { REF_CACHE_BLOCK = 32 };
 

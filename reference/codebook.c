@@ -1,5 +1,5 @@
 /* The grids, from the figures in spec/codebook.def. */
-#include "codebook.h"
+#include "reference/codebook.h"
 
 static const uint16_t iq2xxs_codes[256] = {
 #define CODEBOOK_IQ2XXS

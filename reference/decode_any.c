@@ -1,5 +1,5 @@
 /* Picks the decoder of a type: the rows of types.def, expanded. */
-#include "ref.h"
+#include "reference/ref.h"
 
 typedef void decode_fn(const uint8_t *blocks, size_t n, float *out);
 

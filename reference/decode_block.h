@@ -6,7 +6,7 @@
 #ifndef DECODE_BLOCK_H
 #define DECODE_BLOCK_H
 
-#include "ref.h"
+#include "reference/ref.h"
 
 enum {
 #define TYPE(e, id, name, c, elems, bytes, use, act) ELEMS_##e = elems, BYTES_##e = bytes,

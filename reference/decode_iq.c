@@ -1,7 +1,7 @@
 /* Decoders of the IQ types: 256 values; groups of 4 or 8 are entries of a grid, with signs apart.
  * Throughout: group g = i/32, l = (i%32)/8 the eight inside it, j = i%8. */
-#include "decode_block.h"
-#include "codebook.h"
+#include "reference/decode_block.h"
+#include "reference/codebook.h"
 
 /* Eight magnitudes: one grid entry of eight or two of four. y = (d * magnitude) * sign. */
 static void put_signed(const int *magnitude, float d, unsigned signs, float *y)

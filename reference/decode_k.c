@@ -1,6 +1,6 @@
 /* Decoders of the K types: super-blocks of 256 values, sub-blocks of 16 or 32 with small integer
  * scales under one or two binary16 factors. */
-#include "decode_block.h"
+#include "reference/decode_block.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Decoders of the plain types: one little-endian number per value. */
-#include "decode_block.h"
+#include "reference/decode_block.h"
 
 #include <string.h>
 

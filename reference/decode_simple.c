@@ -1,6 +1,6 @@
 /* Decoders of the small blocks: 32, 64 or 128 values under one scale each (NVFP4: four). */
-#include "decode_block.h"
-#include "codebook.h"
+#include "reference/decode_block.h"
+#include "reference/codebook.h"
 
 #include <math.h>
 #include <string.h>

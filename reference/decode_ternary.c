@@ -1,5 +1,5 @@
 /* Decoders of the ternary types: 256 values of -1, 0, 1 under one scale at the end of the block. */
-#include "decode_block.h"
+#include "reference/decode_block.h"
 
 /* Digit n (0 the most significant) of a byte that holds a base-3 fraction: v/243 of five digits
  * is stored as ceil(256 v / 243), so multiplying by 3^n modulo 256 drops the digits before n, and

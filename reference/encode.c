@@ -1,5 +1,5 @@
 /* Encoding by type, and rows on several threads. */
-#include "encode_priv.h"
+#include "reference/encode_priv.h"
 
 #include <pthread.h>
 

@@ -3,9 +3,9 @@
  * grid points near to it, of which the one nearest to the values themselves is taken. If the
  * combination is a grid point, no other can be nearer, and it is the whole list.
  */
-#include "encode_priv.h"
+#include "reference/encode_priv.h"
 
-#include "codebook.h"
+#include "reference/codebook.h"
 
 #include <pthread.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The least-squares search for types without an offset, y = d * sc * level. */
-#include "encode_priv.h"
+#include "reference/encode_priv.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Encoders of the FP4 types: levels of E2M1, scales that are floating-point bytes themselves. */
-#include "encode_priv.h"
+#include "reference/encode_priv.h"
 
 #include <math.h>
 #include <string.h>

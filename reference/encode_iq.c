@@ -1,7 +1,7 @@
 /* Encoders of the codebook types. Signs are taken off first, so that the search is one for the
  * magnitudes; types that store eight signs in seven bits need an even number of minus signs, and
  * where that is not so the sign that costs least is turned. */
-#include "encode_priv.h"
+#include "reference/encode_priv.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Encoders of the K types and of their relatives: Q4_1, Q5_1 (an offset per block), IQ4_XS
  * (sub-block scales over an uneven table). */
-#include "encode_priv.h"
+#include "reference/encode_priv.h"
 
 #include <string.h>
 

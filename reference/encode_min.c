@@ -1,5 +1,5 @@
 /* The least-squares search for types with an offset, y = d * sc * q - m * mn. */
-#include "encode_priv.h"
+#include "reference/encode_priv.h"
 
 #include <math.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #ifndef ENCODE_PRIV_H
 #define ENCODE_PRIV_H
 
-#include "ref.h"
+#include "reference/ref.h"
 
 enum { ENC_MAX = 256, ENC_SUBS = 16 };
 

@@ -1,5 +1,5 @@
 /* Encoders of the plain types and of the types with one scale per block. */
-#include "encode_priv.h"
+#include "reference/encode_priv.h"
 
 #include <math.h>
 #include <string.h>

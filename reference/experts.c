@@ -1,5 +1,5 @@
 /* Expert choice: gating, groups, top-k, weights. */
-#include "ops_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* ref_forward: checks the batch, makes the places, runs the model, hands out sites. */
-#include "forward_priv.h"
+#include "reference/forward_priv.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Attention of a forward pass, sequence by sequence, with error bounds (see forward_priv.h). */
-#include "forward_priv.h"
-#include "ops_priv.h"
+#include "reference/forward_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -6,10 +6,10 @@
  * few and not like a normal variable, so that several at once must fit too: four steps each, added
  * in squares. Roundings of a block's scale or base move all its values together: in a sum over the
  * block the errors add up instead of cancelling, up to sqrt(32) times as much. Eight covers that. */
-#include "cache.h"
-#include "codebook.h"
-#include "forward_priv.h"
-#include "ops_priv.h"
+#include "reference/cache.h"
+#include "reference/codebook.h"
+#include "reference/forward_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 

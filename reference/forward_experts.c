@@ -1,8 +1,8 @@
 /* Mixtures of experts in a forward pass, with error bounds (see forward_priv.h). The choice of
  * experts is taken as it is: derivatives are those of the weights of the chosen. Where the choice
  * might have been another one, the token is marked as uncertain. */
-#include "forward_priv.h"
-#include "ops_priv.h"
+#include "reference/forward_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 #include <stdlib.h>

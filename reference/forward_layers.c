@@ -1,6 +1,6 @@
 /* From token ids to logits: the stream, and the forms of layers (operations page, 1.9). What an
  * architecture is made of is in the model; its own file says so. */
-#include "forward_priv.h"
+#include "reference/forward_priv.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* Operations of a forward pass on values with error bounds. forward_priv.h explains the rule; the
  * comments here give each operation's own derivatives and roundings. u = REF_U. */
-#include "forward_priv.h"
-#include "ops_priv.h"
+#include "reference/forward_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 #include <string.h>

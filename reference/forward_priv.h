@@ -20,7 +20,7 @@
 #ifndef REF_FORWARD_PRIV_H
 #define REF_FORWARD_PRIV_H
 
-#include "model_priv.h"
+#include "reference/model_priv.h"
 
 /* (rows of the pass, cols). var NULL: not tracked. */
 struct ref_vals {

@@ -13,8 +13,8 @@
  * Whether a tie goes up or down and whether 127 or 128 steps are taken makes no difference here.
  * Six standard deviations: Hoeffding's inequality (uniform variables are sub-gaussian) leaves a sum of
  * such errors beyond them with a probability of 3e-8. As with the other bounds, squares are carried. */
-#include "forward_priv.h"
-#include "ops_priv.h"
+#include "reference/forward_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* Opening a model: the registry of architectures, memory and errors. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 static const struct ref_arch *const archs[] = {
 #define ARCH(c_name) &ref_arch_##c_name,
-#include "archs.def"
+#include "reference/arch/archs.def"
 #undef ARCH
 };
 enum { N_ARCHS = sizeof archs / sizeof archs[0] };

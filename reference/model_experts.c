@@ -1,5 +1,5 @@
 /* Loading mixtures of experts; see model_load.h. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 /* Experts need a count of both kinds; a model without any has neither. */
 bool ref_load_has_experts(struct ref_loader *l)

@@ -1,5 +1,5 @@
 /* Keys of a model by name; see model_load.h. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* What the architectures' models have in common; see model_load.h. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
 #ifndef REF_MODEL_LOAD_H
 #define REF_MODEL_LOAD_H
 
-#include "forward_priv.h"
-#include "model_priv.h"
+#include "reference/forward_priv.h"
+#include "reference/model_priv.h"
 
 struct ref_loader {
     const struct ref_source *src;

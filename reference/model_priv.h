@@ -3,7 +3,7 @@
 #ifndef REF_MODEL_PRIV_H
 #define REF_MODEL_PRIV_H
 
-#include "ref.h"
+#include "reference/ref.h"
 
 /* Allocations that are freed together. */
 struct ref_blocks {
@@ -107,7 +107,7 @@ struct ref_arch {
     bool (*attention)(struct ref_pass *p, uint32_t layer, struct ref_places *a);
 };
 #define ARCH(c_name) extern const struct ref_arch ref_arch_##c_name;
-#include "archs.def"
+#include "reference/arch/archs.def"
 #undef ARCH
 
 #endif

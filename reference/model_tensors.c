@@ -1,5 +1,5 @@
 /* Tensors of a model by name, every shape checked; see model_load.h. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The two 16-bit float formats, by integer bits: no result depends on a processor mode. */
-#include "ref.h"
+#include "reference/ref.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Operations of a forward pass on double precision vectors, as the operations page states them. */
-#include "ops_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 

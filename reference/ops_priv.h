@@ -2,7 +2,7 @@
 #ifndef REF_OPS_PRIV_H
 #define REF_OPS_PRIV_H
 
-#include "ref.h"
+#include "reference/ref.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* Runs loops on several threads. The threads live for one call: nothing is left behind that a
  * fork could lose, and a call costs tens of microseconds, which the reference can afford. */
-#include "ref.h"
+#include "reference/ref.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
 /* Rotary position embedding: angles in double, rotation in place. */
-#include "ops_priv.h"
+#include "reference/ops_priv.h"
 
 #include <math.h>
 

@@ -5,7 +5,7 @@
 #include "judge/compare.h"
 #include "engine/gguf/gguf.h"
 #include "harness/golden_decode.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "subject/subject.h"
 #include "harness/random.h"
 

@@ -1,7 +1,7 @@
 /* Cases of mixtures of experts: route, matmul_id, moe_sum. */
 #include "conformance/ops.h"
 #include "judge/compare.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "harness/random.h"
 
 #include <math.h>

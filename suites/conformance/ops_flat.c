@@ -2,7 +2,7 @@
  * scale_rows. */
 #include "conformance/ops.h"
 #include "judge/compare.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "harness/random.h"
 
 #include <float.h>

@@ -1,7 +1,7 @@
 /* Cases of matrix products and row look-ups. */
 #include "conformance/ops.h"
 #include "judge/compare.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "harness/random.h"
 
 size_t ops_row_length(const struct op_row *row, const struct type_spec *type)

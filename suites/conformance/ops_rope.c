@@ -1,7 +1,7 @@
 /* Cases of RoPE. */
 #include "conformance/ops.h"
 #include "judge/compare.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "harness/random.h"
 
 #include <math.h>

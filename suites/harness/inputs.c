@@ -1,7 +1,7 @@
 /* Making the inputs of cases; see inputs.h. */
 #include "harness/inputs.h"
 #include "harness/layout.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "harness/random.h"
 
 #include <math.h>

@@ -5,7 +5,7 @@
 
 #include "judge/compare.h"
 #include "engine/engine.h"
-#include "ref.h"
+#include "reference/ref.h"
 
 /* A different top token is a tie when the reference's margin between the two is within their
  * bounds, a defect when it is above. */

@@ -1,7 +1,7 @@
 /* See locate_tables.h. */
 #include "locate/tables.h"
 #include "judge/compare.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "base/terminal.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
 #include "models/quantize.h"
 
 #include "models/mix.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "base/terminal.h"
 
 #include <math.h>

@@ -3,7 +3,7 @@
 #define SOURCE_H
 
 #include "engine/gguf/gguf.h"
-#include "ref.h"
+#include "reference/ref.h"
 
 /* g must outlive the source and every model opened from it. Does not mark keys as used. */
 struct ref_source source_of(const struct gguf *g);

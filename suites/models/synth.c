@@ -6,7 +6,7 @@
 #include "models/synth.h"
 #include "base/terminal.h"
 #include "models/mix.h"
-#include "ref.h"
+#include "reference/ref.h"
 
 #include <math.h>
 #include <stdio.h>

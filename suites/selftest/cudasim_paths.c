@@ -4,7 +4,7 @@
 #include "selftest/cudasim.h"
 #include "engine/backend.h"
 #include "judge/compare.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "harness/random.h"
 
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include "selftest/encode.h"
 #include "judge/compare.h"
 #include "harness/harness.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "harness/random.h"
 
 #include <float.h>

@@ -3,7 +3,7 @@
 #include "judge/compare.h"
 #include "models/mix.h"
 #include "models/quantize.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "harness/random.h"
 
 #include <jansson.h>

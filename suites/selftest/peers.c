@@ -10,7 +10,7 @@
  */
 #include "selftest/selftest.h"
 #include "judge/compare.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "subject/subject.h"
 #include "harness/random.h"
 

@@ -4,7 +4,7 @@
 
 #include "engine/gguf/gguf.h"
 #include "harness/harness.h"
-#include "ref.h"
+#include "reference/ref.h"
 
 static const double VEC_U64 = 0x1p-53; /* unit roundoff of binary64 */
 

@@ -1,6 +1,6 @@
 /* A backend with one fault; see faults.h. */
 #include "stories/faults.h"
-#include "ref.h"
+#include "reference/ref.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Opening subjects by name, once per process. */
 #include "subject/subject.h"
-#include "ref.h"
+#include "reference/ref.h"
 #include "subject/plugin.h"
 
 #include <stdio.h>

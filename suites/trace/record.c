@@ -1,6 +1,6 @@
 /* Recordings of a pass; see locate_record.h. */
 #include "trace/record.h"
-#include "ref.h"
+#include "reference/ref.h"
 
 #include <errno.h>
 #include <math.h>

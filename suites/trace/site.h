@@ -5,7 +5,7 @@
 #define LOCATE_SITE_H
 
 #include "engine/gguf/gguf.h"
-#include "ref.h"
+#include "reference/ref.h"
 
 /* KIND_NONE: this file does not compute it. */
 enum site_kind {

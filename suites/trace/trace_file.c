@@ -1,7 +1,7 @@
 /* Reading and writing traces; see tracefile.h. */
 #include "trace/trace_file.h"
 #include "trace/names.h"
-#include "ref.h"
+#include "reference/ref.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Architecture falcon: LayerNorm, NEOX RoPE, GELU, both parts of a layer from the same x: with one
  * norm (7B), or the attention with attn_norm_2 (40B). */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void falcon_load(struct ref_loader *l)
 {

@@ -1,6 +1,6 @@
 /* Architecture mistral3: as llama, with YaRN whose magnitude and bounds the file may set, and
  * queries that grow with the position. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* Architecture granite: llama with factors on the embedding, the scores, the residuals and the
  * logits, maybe without RoPE (form A'). */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void granite_load(struct ref_loader *l)
 {

@@ -1,6 +1,6 @@
 /* Architecture olmo2: norms of results only (form D), Q and K normalised as whole rows, NEOX RoPE,
  * SwiGLU. With a window (olmo3): three windowed layers in four, whose RoPE is not scaled. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void olmo2_load(struct ref_loader *l)
 {

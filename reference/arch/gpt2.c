@@ -1,6 +1,6 @@
 /* Architecture gpt2: LayerNorm, biases everywhere, a table of positions in place of RoPE, GELU,
  * form A. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void gpt2_load(struct ref_loader *l)
 {

@@ -1,5 +1,5 @@
 /* Architecture qwen3: RMSNorm, NEOX RoPE after a norm of every head of Q and K, SwiGLU, form A. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void qwen3_load(struct ref_loader *l)
 {

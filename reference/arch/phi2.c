@@ -1,6 +1,6 @@
 /* Architecture phi2: LayerNorm, biases everywhere, NEOX RoPE on a part of each head, GELU, form
  * B. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void phi2_load(struct ref_loader *l)
 {

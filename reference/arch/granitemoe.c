@@ -1,6 +1,6 @@
 /* Architecture granitemoe: granite with experts (softmax over all, weights normalised), maybe with
  * a shared one. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void granitemoe_load(struct ref_loader *l)
 {

@@ -1,5 +1,5 @@
 /* Architecture qwen3moe: qwen3 with experts: softmax over all, weights normalised. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void qwen3moe_load(struct ref_loader *l)
 {

@@ -5,7 +5,7 @@
  * by all heads. Files with attn_kv_b make full heads K = [kv_b c | pe], V = kv_b c of it. Files
  * with attn_k_b and attn_v_b (absorbed) compare q' = [k_b nope | pe] with [c | pe], which is what
  * they cache, and send the mixture of c through v_b. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* Architecture starcoder2: LayerNorm, biases everywhere, NEOX RoPE, GELU, form A. The key
  * sliding_window has no effect. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void starcoder2_load(struct ref_loader *l)
 {

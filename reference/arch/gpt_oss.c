@@ -1,6 +1,6 @@
 /* Architecture gpt-oss: RMSNorm, NEOX RoPE, biases everywhere, attention sinks, windows in every
  * other layer, experts with a clamped activation and softmax over the chosen, form A. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void gpt_oss_load(struct ref_loader *l)
 {

@@ -1,6 +1,6 @@
 /* Architecture gemma: RMSNorm (its 1 + w is in the file), NEOX RoPE, GeGLU, form A, embedding
  * times sqrt(n_embd), rounded to f32. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* Architecture gemma3: gemma2 with norms of the heads of Q and K, without caps on scores, and with
  * five windowed layers in six, whose RoPE is not scaled. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* Architecture stablelm: LayerNorm, NEOX RoPE on a part of each head, maybe norms of the heads of
  * Q and K, SwiGLU; form A, or B where there is no ffn_norm. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void stablelm_load(struct ref_loader *l)
 {

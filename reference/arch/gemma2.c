@@ -1,6 +1,6 @@
 /* Architecture gemma2: gemma with norms of results too (form C), soft caps on scores and logits,
  * and windows in every other layer. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 #include <math.h>
 

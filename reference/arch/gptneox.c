@@ -1,6 +1,6 @@
 /* Architecture gptneox: LayerNorm, biases everywhere, NEOX RoPE on a part of each head, GELU, form
  * B2 or A. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void gptneox_load(struct ref_loader *l)
 {

@@ -1,6 +1,6 @@
 /* Architecture qwen2moe: qwen2 with experts (softmax over all, weights as they are) and a shared
  * expert behind a gate. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void qwen2moe_load(struct ref_loader *l)
 {

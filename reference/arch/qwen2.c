@@ -1,5 +1,5 @@
 /* Architecture qwen2: RMSNorm, NEOX RoPE, biases on Q, K and V, SwiGLU, form A. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void qwen2_load(struct ref_loader *l)
 {

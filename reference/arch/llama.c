@@ -1,6 +1,6 @@
 /* Architecture llama: RMSNorm, RoPE on neighbouring pairs, grouped-query attention, SwiGLU or
  * (mixtral) experts, form A. */
-#include "model_load.h"
+#include "reference/model_load.h"
 
 static void llama_load(struct ref_loader *l)
 {
