@@ -45,7 +45,18 @@ struct ref_pass {
     struct ref_blocks blocks;
 };
 
+/* ---- memory and sites (pass.c) -------------------------------------------------------------- */
+
+double *ref_pass_place(struct ref_pass *p, size_t cols); /* (rows, cols) in p->blocks, zeroed */
+
+/* Makes the four places wide enough for a result of cols columns. What they held is lost: nothing
+ * is allocated between an operation and its site. */
+bool ref_pass_widen(struct ref_pass *p, size_t cols);
+
+/* Both of the above, for a result and, in a pass that tracks, its squared bounds. */
 bool ref_pass_alloc(struct ref_pass *p, size_t cols, struct ref_vals *out);
+void ref_pass_free(struct ref_pass *p); /* p->blocks and the four places */
+
 bool ref_pass_cancelled(struct ref_pass *p, uint32_t layer); /* sets the error text */
 
 /* What is allocated between the two is freed at the end. */
@@ -61,6 +72,9 @@ void ref_pass_site(struct ref_pass *p, enum site site, uint32_t layer, const str
 void ref_pass_site_local(struct ref_pass *p, enum site site, uint32_t layer,
                          const struct ref_vals *v, const struct ref_vals *exact);
 bool ref_pass_wants(const struct ref_pass *p, enum site site, uint32_t layer);
+
+/* dev = sqrt(var), or infinity in rows where another expert might have been chosen. dev may be var. */
+void ref_pass_roots(const struct ref_pass *p, const double *var, size_t cols, double *dev);
 
 /* ---- operations (forward_ops.c) ------------------------------------------------------------ */
 
@@ -109,7 +123,7 @@ void ref_pass_copy(struct ref_pass *p, const struct ref_vals *in, struct ref_col
 bool ref_pass_attend(struct ref_pass *p, uint32_t layer, const struct ref_vals *q,
                      const struct ref_vals *k, const struct ref_vals *v, struct ref_vals *out);
 
-/* down(act(gate in) * (up in)); sites GATE, UP, ACT. out may be in. */
+/* forward_ffn.c: down(act(gate in) * (up in)); sites GATE, UP, ACT. out may be in. */
 bool ref_pass_ffn(struct ref_pass *p, uint32_t layer, const struct ref_ffn *w,
                   const struct ref_vals *in, struct ref_vals *out);
 

@@ -1,20 +1,6 @@
 /* Loading mixtures of experts; see model_load.h. */
 #include "reference/model_load.h"
 
-/* Experts need a count of both kinds; a model without any has neither. */
-bool ref_load_has_experts(struct ref_loader *l)
-{
-    struct ref_shape *s = &l->m->shape;
-    s->n_experts = ref_load_count_or_none(l, "expert_count");
-    s->n_experts_used = ref_load_count_or_none(l, "expert_used_count");
-    if (s->n_experts_used > s->n_experts || (s->n_experts_used == 0) != (s->n_experts == 0))
-        ref_load_fail(l, "%u of %u experts cannot be used", s->n_experts_used, s->n_experts);
-    if (s->n_experts > REF_MAX_EXPERTS)
-        ref_load_refuse(l, "key %s.expert_count is %u, more than %d", l->m->arch->name,
-                        s->n_experts, REF_MAX_EXPERTS);
-    return !l->failed && s->n_experts > 0;
-}
-
 size_t ref_load_expert_length(struct ref_loader *l)
 {
     const struct ref_shape *s = &l->m->shape;
