@@ -1,14 +1,16 @@
 /* Runs loops on several threads. The threads live for one call: nothing is left behind that a
  * fork could lose, and a call costs tens of microseconds, which the reference can afford. */
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "reference/ref.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
 enum { MAX_THREADS = 64, CHUNKS_PER_THREAD = 8 };
 
-static atomic_int wanted_threads; /* 0 = one per core */
+static atomic_int wanted_threads; /* 0 = one per available core */
 static _Thread_local bool inside; /* a loop inside a loop runs on the thread it is on */
 
 struct loop {
@@ -23,10 +25,18 @@ void ref_set_threads(int n)
     atomic_store(&wanted_threads, n > 0 ? n : 0);
 }
 
+/* The cores that this process may run on: taskset and containers leave it fewer than there are. */
+static long available_cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 static size_t thread_count(void)
 {
     long n = atomic_load(&wanted_threads);
-    if (n == 0) n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (n == 0) n = available_cores();
     if (n < 1) n = 1;
     return n > MAX_THREADS ? MAX_THREADS : (size_t)n;
 }

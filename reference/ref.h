@@ -16,7 +16,8 @@ struct ref_err {
     bool unsupported; /* well-formed, but nothing the reference computes */
 };
 
-/* Number of threads for everything below; 0 = one per core. Results do not depend on it. */
+/* Number of threads for everything below; 0 = one for each core that the process may run on. Results
+ * do not depend on it. */
 void ref_set_threads(int n);
 
 /* Runs fn(ctx, i) for i in [0, n), in any order, on those threads; fn must write to places of
