@@ -1,6 +1,7 @@
 /* Rows of a KV cache as they are stored: the rounding of each type, in binary32, every operation
- * rounded to nearest even. Blocks of 32 as tensor-types has them; id is 1/d, or 0 where d is 0 or
- * 1/d not finite. The scale that is stored is d rounded to binary16; codes go by d itself. */
+ * rounded to nearest even. Blocks are those of reference/spec/tensor-types.md, "Simple blocks of
+ * 32"; id is 1/d, or 0 where d is 0 or 1/d not finite. The scale that is stored is d rounded to
+ * binary16; codes go by d itself. */
 #include "reference/cache.h"
 #include "reference/codebook.h"
 #include "reference/encode_priv.h"

@@ -1,4 +1,5 @@
-/* What the reference's decoders share: block sizes, little-endian loads, the walk over blocks.
+/* What the reference's decoders share: block sizes, little-endian loads, the walk over blocks. The
+ * formulas are those of reference/spec/tensor-types.md.
  *
  * In the drawings above each decoder, B is a block, B[k] its byte k, i the index of a value in
  * the block; nib(b, 0) is bits 0-3 of a byte and nib(b, 1) bits 4-7. All arithmetic is binary32

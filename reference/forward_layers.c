@@ -1,5 +1,6 @@
-/* From token ids to logits: the stream, and the forms of layers (operations page, 1.9). What an
- * architecture is made of is in the model; its own file says so. */
+/* From token ids to logits: the residual stream, and the forms of layers
+ * (reference/spec/operations.md, "Layer forms"). What an architecture is made of is in the model;
+ * its own file says so. */
 #include "reference/forward_priv.h"
 
 #include <math.h>
@@ -111,7 +112,8 @@ static bool attention(struct ref_pass *p, uint32_t i, struct ref_places *a)
     return true;
 }
 
-/* Forms A, A', C and D: x += post(Attn(norm x)); x += post(FFN(norm x)). */
+/* Pre-norm, sandwich and post-norm layers: x += post(Attn(norm x)); x += post(FFN(norm x)), where a
+ * norm that the model lacks changes nothing. */
 static bool layer_serial(struct ref_pass *p, uint32_t i, struct ref_places *a)
 {
     const struct ref_layer *w = &p->m->layers[i];
@@ -128,7 +130,7 @@ static bool layer_serial(struct ref_pass *p, uint32_t i, struct ref_places *a)
     return true;
 }
 
-/* Forms B and B2: x += Attn(norm x) + FFN(norm x), each with a norm of its own or with one. */
+/* Parallel layers, with two norms or with one: x += Attn(norm x) + FFN(norm x). */
 static bool layer_parallel(struct ref_pass *p, uint32_t i, struct ref_places *a)
 {
     const struct ref_layer *w = &p->m->layers[i];

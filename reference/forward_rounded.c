@@ -1,18 +1,20 @@
 /* Engines that round the inputs of their products, as llama.cpp's CPU backend does.
  *
- * The pass rounds too. An engine is near that, but where a value lies at the border of two steps, its
- * own rounding errors decide; and what has been moved by a step moves others over their borders. So
- * each rounding counts as an error all the same, independent from value to value, of mean zero and of
- * a known size:
+ * The pass rounds too. An engine is near that, but where a value lies at the border of two steps,
+ * its own rounding errors decide which is taken; and a value that has moved by a step moves others
+ * over their borders. So each rounding counts as an error all the same, independent from value to
+ * value, of mean zero and of a known size:
  *     F16, BF16     uniform within u |x| (u = 2^-11, 2^-8): variance (u x)^2 / 3
- *     Q8_0, Q8_1    uniform within half a step d = max |x| / 127 of a block of 32: d^2 / 12. d is stored
- *                   as binary16: all values of the block are off by the same part of themselves, up to
- *                   2^-11. In a sum over the block these errors add up, to no more than sqrt(32) times
- *                   what they would be in squares (Cauchy-Schwarz): 32 (2^-11 x)^2 / 3
+ *     Q8_0, Q8_1    uniform within half a step d = max |x| / 127 of a block of 32: d^2 / 12. d is
+ *                   stored as binary16: all values of the block are off by the same part of
+ *                   themselves, up to 2^-11. In a sum over the block these errors add up, to no
+ *                   more than sqrt(32) times what they would be in squares (Cauchy-Schwarz):
+ *                   32 (2^-11 x)^2 / 3
  *     Q8_K          d^2 / 12 with the d of a block of 256, stored as binary32
  * Whether a tie goes up or down and whether 127 or 128 steps are taken makes no difference here.
- * Six standard deviations: Hoeffding's inequality (uniform variables are sub-gaussian) leaves a sum of
- * such errors beyond them with a probability of 3e-8. As with the other bounds, squares are carried. */
+ * Bounds are six standard deviations: Hoeffding's inequality (uniform variables are sub-gaussian)
+ * leaves a sum of such errors beyond them with a probability of 3e-8. As with the other bounds,
+ * squares are carried. */
 #include "reference/forward_priv.h"
 #include "reference/ops_priv.h"
 
@@ -22,7 +24,8 @@ static const double SIGMAS = 6;
 
 /* ---- rounding ------------------------------------------------------------------------------- */
 
-/* Blocks as llama.cpp's CPU backend makes them of activations (tensor-types, Q8_0, Q8_K). */
+/* Blocks as llama.cpp's CPU backend makes them of activations: reference/spec/tensor-types.md,
+ * "Q8_0" and "Q8_K". */
 static void round_q8_0(double *x, size_t n)
 {
     float top = 0;

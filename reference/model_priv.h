@@ -1,5 +1,5 @@
 /* A model as the reference's forward passes see it. Loading: model_load.h. One architecture = one
- * file arch_NAME.c with a struct ref_arch, and its row in archs.def. */
+ * file arch/NAME.c with a struct ref_arch, and its row in arch/archs.def. */
 #ifndef REF_MODEL_PRIV_H
 #define REF_MODEL_PRIV_H
 
@@ -77,7 +77,7 @@ struct ref_model {
     const struct ref_arch *arch;
     struct ref_shape shape;
     double norm_eps, kq_scale;
-    bool parallel;   /* attention and feed-forward start from the same x (B, B2) */
+    bool parallel;   /* layers are parallel: both parts start from the same x */
     double attn_cap; /* on scores; 0: none */
     uint32_t window; /* tokens that a windowed layer sees, itself included; 0: all */
     bool has_rope;

@@ -1,4 +1,5 @@
-/* Operations of a forward pass on double precision vectors, as the operations page states them. */
+/* Operations of a forward pass on double precision vectors, as reference/spec/operations.md states
+ * them. */
 #include "reference/ops_priv.h"
 
 #include <math.h>

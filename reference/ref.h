@@ -26,7 +26,7 @@ void ref_parallel(size_t n, void (*fn)(void *ctx, size_t i), void *ctx);
 
 /* Rows of n values as llama.cpp's CPU backend makes them of activations: to F16, BF16, blocks of Q8_0,
  * Q8_1 (the same numbers) or Q8_K; to binary32 for any other type, and where blocks do not fill a row
- * (tensor-types.md, "act"). */
+ * (reference/spec/tensor-types.md, "Type ids"). */
 void ref_round_activations(enum tensor_type t, double *x, size_t rows, size_t n);
 /* For the same rows: the size of a step where x lies at the border of two, so near that it depends on
  * the engine's own roundings (x / d and 127 / max, of binary32) which is taken; else 0. */
@@ -41,9 +41,9 @@ uint16_t ref_f32_to_bf16(float x); /* round to nearest even; NaN stays NaN */
 
 /* ---- tensor types ------------------------------------------------------------------------ */
 
-/* Decodes n elements (a multiple of the type's block) to binary32, exactly as tensor-types
- * prescribes. One function per type with a decoder, ref_decode_<c name>; the first calls the
- * right one and aborts nothing: it returns false for types without a decoder. */
+/* Decodes n elements (a multiple of the type's block) to binary32, exactly as
+ * reference/spec/tensor-types.md prescribes. One function per type with a decoder,
+ * ref_decode_<c name>; the first calls the right one and aborts nothing: it returns false for types without a decoder. */
 bool ref_decode(enum tensor_type t, const uint8_t *blocks, size_t n, float *out);
 #define TYPE(e, id, name, c, elems, bytes, use, act)                                               \
     IF_DECODED(use)(void ref_decode_##c(const uint8_t *blocks, size_t n, float *out);)
@@ -101,7 +101,7 @@ void ref_layer_norm(const double *x, const float *w, const float *b, size_t rows
 
 enum ref_pairing { REF_ROPE_NORM, REF_ROPE_NEOX };
 
-/* Everything that makes an angle. Sources: ops page, section RoPE; YaRN: arXiv 2309.00071. */
+/* Everything that makes an angle. Source: reference/spec/operations.md, "RoPE" and "YaRN". */
 struct ref_rope {
     enum ref_pairing pairing;
     uint32_t n_dims;              /* rotated dimensions, even, <= head_dim */

@@ -1,5 +1,5 @@
-/* The JSON report of a run: the only way in which results become JSON. Fields and their meaning:
- * design "Reports"; names are fixed, others may be added with a new schema minor.
+/* The JSON report of a run: the only way in which results become JSON. reports/schema.json declares
+ * every field; names are fixed, others may be added with a new schema minor.
  * Numbers that JSON cannot hold are written as the strings "nan", "inf" and "-inf". */
 #ifndef REPORT_H
 #define REPORT_H

@@ -1,5 +1,5 @@
 /* GGUF container: a bounds-checked reader over bytes in memory, and a writer. Views, never copies.
- * Format and validity rules: ggml/docs/gguf.md. Version 2 and 3, little-endian. */
+ * Format and rules: reference/spec/gguf.md. Version 2 and 3, little-endian. */
 #ifndef GGUF_H
 #define GGUF_H
 

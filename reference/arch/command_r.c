@@ -1,5 +1,5 @@
 /* Architecture command-r: LayerNorm without bias, RoPE on neighbouring pairs, norms of the heads
- * of Q and K in the larger model, SwiGLU, form B, logits times a factor. */
+ * of Q and K in the larger model, SwiGLU, parallel layers with one norm, logits times a factor. */
 #include "reference/model_load.h"
 
 static void command_r_load(struct ref_loader *l)

@@ -1,5 +1,6 @@
 /* Architecture deepseek2: attention with latent keys and values (MLA), dense layers first, then
- * experts with shared ones; RMSNorm, RoPE on neighbouring pairs of a slice of each head, form A.
+ * experts with shared ones; RMSNorm, RoPE on neighbouring pairs of a slice of each head,
+ * pre-norm layers. The formulas are in reference/spec/operations.md, "deepseek2".
  *
  * A query head is [nope | pe], pe rotated. Every token has one latent c and one rotated pe, shared
  * by all heads. Files with attn_kv_b make full heads K = [kv_b c | pe], V = kv_b c of it. Files

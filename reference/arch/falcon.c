@@ -1,5 +1,5 @@
-/* Architecture falcon: LayerNorm, NEOX RoPE, GELU, both parts of a layer from the same x: with one
- * norm (7B), or the attention with attn_norm_2 (40B). */
+/* Architecture falcon: LayerNorm, NEOX RoPE, GELU, parallel layers: with one norm (7B), or with two
+ * (40B), of which attn_norm_2 is that of the attention. */
 #include "reference/model_load.h"
 
 static void falcon_load(struct ref_loader *l)

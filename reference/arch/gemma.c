@@ -1,5 +1,5 @@
-/* Architecture gemma: RMSNorm (its 1 + w is in the file), NEOX RoPE, GeGLU, form A, embedding
- * times sqrt(n_embd), rounded to f32. */
+/* Architecture gemma: RMSNorm (its 1 + w is in the file), NEOX RoPE, GeGLU, pre-norm layers,
+ * embedding times sqrt(n_embd), rounded to f32. */
 #include "reference/model_load.h"
 
 #include <math.h>

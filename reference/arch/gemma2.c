@@ -1,5 +1,5 @@
-/* Architecture gemma2: gemma with norms of results too (form C), soft caps on scores and logits,
- * and windows in every other layer. */
+/* Architecture gemma2: gemma with sandwich layers, soft caps on scores and logits, and windows in
+ * every other layer. */
 #include "reference/model_load.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Architecture gpt2: LayerNorm, biases everywhere, a table of positions in place of RoPE, GELU,
- * form A. */
+ * pre-norm layers. */
 #include "reference/model_load.h"
 
 static void gpt2_load(struct ref_loader *l)

@@ -1,5 +1,5 @@
 /* Architecture gpt-oss: RMSNorm, NEOX RoPE, biases everywhere, attention sinks, windows in every
- * other layer, experts with a clamped activation and softmax over the chosen, form A. */
+ * other layer, experts with a clamped activation and softmax over the chosen, pre-norm layers. */
 #include "reference/model_load.h"
 
 static void gpt_oss_load(struct ref_loader *l)

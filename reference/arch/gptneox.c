@@ -1,5 +1,5 @@
-/* Architecture gptneox: LayerNorm, biases everywhere, NEOX RoPE on a part of each head, GELU, form
- * B2 or A. */
+/* Architecture gptneox: LayerNorm, biases everywhere, NEOX RoPE on a part of each head, GELU,
+ * parallel layers with two norms, or pre-norm layers. */
 #include "reference/model_load.h"
 
 static void gptneox_load(struct ref_loader *l)

@@ -1,5 +1,5 @@
-/* Architecture granite: llama with factors on the embedding, the scores, the residuals and the
- * logits, maybe without RoPE (form A'). */
+/* Architecture granite: llama with factors on the embedding, the scores, the residuals (pre-norm
+ * layers with scaled residual) and the logits, maybe without RoPE. */
 #include "reference/model_load.h"
 
 static void granite_load(struct ref_loader *l)

@@ -1,5 +1,5 @@
 /* Architecture llama: RMSNorm, RoPE on neighbouring pairs, grouped-query attention, SwiGLU or
- * (mixtral) experts, form A. */
+ * (mixtral) experts, pre-norm layers. */
 #include "reference/model_load.h"
 
 static void llama_load(struct ref_loader *l)

@@ -1,5 +1,5 @@
-/* Architecture olmo2: norms of results only (form D), Q and K normalised as whole rows, NEOX RoPE,
- * SwiGLU. With a window (olmo3): three windowed layers in four, whose RoPE is not scaled. */
+/* Architecture olmo2: post-norm layers, Q and K normalised as whole rows, NEOX RoPE, SwiGLU. With a
+ * window (olmo3): three windowed layers in four, whose RoPE is not scaled. */
 #include "reference/model_load.h"
 
 static void olmo2_load(struct ref_loader *l)

@@ -1,5 +1,5 @@
-/* Architecture phi2: LayerNorm, biases everywhere, NEOX RoPE on a part of each head, GELU, form
- * B. */
+/* Architecture phi2: LayerNorm, biases everywhere, NEOX RoPE on a part of each head, GELU,
+ * parallel layers with one norm. */
 #include "reference/model_load.h"
 
 static void phi2_load(struct ref_loader *l)

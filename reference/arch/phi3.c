@@ -1,5 +1,5 @@
 /* Architecture phi3: RMSNorm, NEOX RoPE with tables for long and short contexts, SwiGLU whose gate
- * and up are one matrix, form A. The key sliding_window has no effect. */
+ * and up are one matrix, pre-norm layers. The key sliding_window has no effect. */
 #include "reference/model_load.h"
 
 static void phi3_load(struct ref_loader *l)

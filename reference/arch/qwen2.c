@@ -1,4 +1,4 @@
-/* Architecture qwen2: RMSNorm, NEOX RoPE, biases on Q, K and V, SwiGLU, form A. */
+/* Architecture qwen2: RMSNorm, NEOX RoPE, biases on Q, K and V, SwiGLU, pre-norm layers. */
 #include "reference/model_load.h"
 
 static void qwen2_load(struct ref_loader *l)

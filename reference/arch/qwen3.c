@@ -1,4 +1,5 @@
-/* Architecture qwen3: RMSNorm, NEOX RoPE after a norm of every head of Q and K, SwiGLU, form A. */
+/* Architecture qwen3: RMSNorm, NEOX RoPE after a norm of every head of Q and K, SwiGLU, pre-norm
+ * layers. */
 #include "reference/model_load.h"
 
 static void qwen3_load(struct ref_loader *l)

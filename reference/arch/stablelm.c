@@ -1,5 +1,5 @@
 /* Architecture stablelm: LayerNorm, NEOX RoPE on a part of each head, maybe norms of the heads of
- * Q and K, SwiGLU; form A, or B where there is no ffn_norm. */
+ * Q and K, SwiGLU; pre-norm layers, or parallel ones with one norm where there is no ffn_norm. */
 #include "reference/model_load.h"
 
 static void stablelm_load(struct ref_loader *l)

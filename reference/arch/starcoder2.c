@@ -1,5 +1,5 @@
-/* Architecture starcoder2: LayerNorm, biases everywhere, NEOX RoPE, GELU, form A. The key
- * sliding_window has no effect. */
+/* Architecture starcoder2: LayerNorm, biases everywhere, NEOX RoPE, GELU, pre-norm layers. The
+ * key sliding_window has no effect. */
 #include "reference/model_load.h"
 
 static void starcoder2_load(struct ref_loader *l)

@@ -256,7 +256,8 @@ static double gelu_product(double a, double b)
     return ref_gelu(a) * b;
 }
 
-/* llama.cpp's on the processor: an entry for each binary16 (ops.md, 1.6). */
+/* GELU of llama.cpp's CPU backend: a table with an entry for each binary16 number
+ * (reference/spec/operations.md, "Activations"). */
 static double gelu_entry(double x)
 {
     if (!(fabs(x) < 10)) return x <= 0 ? 0 : x;

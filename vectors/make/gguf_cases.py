@@ -6,7 +6,7 @@
 usage: gguf_cases.py [vectors/gguf]
 
 The cases in capitals are those of llama.cpp's tests/test-gguf.cpp; t01... follow from the rules of
-ggml/docs/gguf.md. Nothing here knows Assay's reader: sizes of types are typed from the format's
+reference/spec/gguf.md. Nothing here knows Assay's reader: sizes of types are typed from the format's
 description a second time, so a wrong row in reference/spec/types.def shows.
 """
 import pathlib
