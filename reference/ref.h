@@ -1,35 +1,51 @@
-/* The reference: a slow scalar evaluation of what a model file says, in double precision, with
- * the magnitudes that error bounds need. It shares no arithmetic with the engine and includes
- * nothing of it.
+/* The reference: a slow scalar evaluation of what a model file says, in double precision, with the
+ * magnitudes that error bounds need. It shares no arithmetic with the engine and includes nothing
+ * of it. What it evaluates is written in reference/spec/operations.md and
+ * reference/spec/tensor-types.md.
  *
- * Conventions. A matrix W has n_out rows of n_in weights; a batch of vectors is (n_cols, n_in),
- * one vector after the other. u = 2^-24 is the unit roundoff of binary32. "mag" outputs hold the
- * sum of the absolute values of the terms of each result; NULL if not wanted.
+ * Conventions. A shape (a, b) is in row-major order: b is the index that varies fastest. A matrix W
+ * has n_out rows of n_in weights; a batch of vectors is (n_cols, n_in), one vector after the other.
+ * u = 2^-24 is the unit roundoff of binary32: rounding x to the nearest moves it by u |x| at most.
+ *
+ * An output `mag` has the shape of the result that it goes with, and may be NULL where it is not
+ * wanted. It is the magnitude that the rounding errors of that result are a part of: the sum of the
+ * absolute values of the terms that are added up, as stated for each function. The caller
+ * multiplies it with u and a number of roundings. It is never negative.
+ *
+ * Memory. The caller owns all arrays, in and out, and no function keeps one, except that a model
+ * keeps the tensor data that its source gave it (ref_model_open). Inputs and outputs do not overlap
+ * unless a comment allows it. Functions may be called from several threads at a time; a model is
+ * not changed by a pass.
  */
 #ifndef REF_H
 #define REF_H
 
 #include "spec/spec.h"
 
+/* Why a function returned false. Written only then; the caller owns it. */
 struct ref_err {
-    char text[512];   /* one line: what, where, which number */
-    bool unsupported; /* well-formed, but nothing the reference computes */
+    char text[512];   /* one line without its end: what is wrong, where, and the number that is */
+    bool unsupported; /* true: the file is well-formed, but the reference does not compute it */
 };
 
-/* Number of threads for everything below; 0 = one for each core that the process may run on. Results
- * do not depend on it. */
+/* Number of threads for everything below; 0 = one for each core that the process may run on.
+ * Results do not depend on it. */
 void ref_set_threads(int n);
 
-/* Runs fn(ctx, i) for i in [0, n), in any order, on those threads; fn must write to places of
- * its own. */
+/* Runs fn(ctx, i) for every i in [0, n), in any order, on those threads, and returns when all calls
+ * have. Each call must write to places of its own. A loop inside fn runs on the thread that fn is
+ * on. */
 void ref_parallel(size_t n, void (*fn)(void *ctx, size_t i), void *ctx);
 
-/* Rows of n values as llama.cpp's CPU backend makes them of activations: to F16, BF16, blocks of Q8_0,
- * Q8_1 (the same numbers) or Q8_K; to binary32 for any other type, and where blocks do not fill a row
- * (reference/spec/tensor-types.md, "Type ids"). */
+/* Rounds x (rows, n) in place as llama.cpp's CPU backend rounds activations before a product: to
+ * F16, to BF16, or to blocks of Q8_0, Q8_1 (the same numbers) or Q8_K. Any other type, and blocks
+ * that do not fill a row, round to binary32. Which type goes with which weights is the column
+ * "activation" of reference/spec/tensor-types.md, "Type ids". */
 void ref_round_activations(enum tensor_type t, double *x, size_t rows, size_t n);
-/* For the same rows: the size of a step where x lies at the border of two, so near that it depends on
- * the engine's own roundings (x / d and 127 / max, of binary32) which is taken; else 0. */
+/* For the same rows, before they are rounded: step (rows, n) is the distance between two
+ * neighbouring codes where x lies so near to the middle between them that the engine's own
+ * roundings (of x / d and of 127 / max, in binary32) decide which it takes; 0 elsewhere, and for
+ * types without blocks. */
 void ref_round_borders(enum tensor_type t, const double *x, size_t rows, size_t n, double *step);
 
 /* ---- numbers --------------------------------------------------------------------------- */
@@ -41,18 +57,21 @@ uint16_t ref_f32_to_bf16(float x); /* round to nearest even; NaN stays NaN */
 
 /* ---- tensor types ------------------------------------------------------------------------ */
 
-/* Decodes n elements (a multiple of the type's block) to binary32, exactly as
- * reference/spec/tensor-types.md prescribes. One function per type with a decoder,
- * ref_decode_<c name>; the first calls the right one and aborts nothing: it returns false for types without a decoder. */
+/* Decodes n values (a multiple of the type's block) to binary32, exactly as
+ * reference/spec/tensor-types.md prescribes. There is one function ref_decode_<c name> for each
+ * type with a decoder; ref_decode calls the one of t, and returns false, with out as it was, for a
+ * type without. */
 bool ref_decode(enum tensor_type t, const uint8_t *blocks, size_t n, float *out);
 #define TYPE(e, id, name, c, elems, bytes, use, act)                                               \
     IF_DECODED(use)(void ref_decode_##c(const uint8_t *blocks, size_t n, float *out);)
 #include "spec/types.def"
 #undef TYPE
 
-/* Encodes n values (a multiple of the type's block) of one row; deterministic. weight: relative
- * importance of the n columns, or NULL for none. Values must be finite. One function per weight
- * type, ref_encode_<c name>; false for other types. */
+/* Encodes the n values (a multiple of the type's block) of one row into out, whose decoded values
+ * then lie close to x: sum weight (x - y)^2 is small. The same input gives the same bytes on every
+ * machine. x must be finite. weight: n values >= 0, the importance of each column relative to the
+ * others, or NULL, which means that all count the same. There is one function ref_encode_<c name>
+ * for each weight type; ref_encode returns false for types that are none. */
 bool ref_encode(enum tensor_type t, const float *x, size_t n, const float *weight, uint8_t *out);
 #define TYPE(e, id, name, c, elems, bytes, use, act)                                               \
     IF_WEIGHT(use)                                                                                 \
@@ -60,90 +79,114 @@ bool ref_encode(enum tensor_type t, const float *x, size_t n, const float *weigh
 #include "spec/types.def"
 #undef TYPE
 
-/* Encodes n_rows rows of n_cols values on ref_set_threads() threads. progress, if not NULL, is
- * called from one thread at a time with the number of rows finished. */
+/* ref_encode for n_rows rows of n_cols values, on the threads of ref_set_threads(); weight: n_cols
+ * values for all rows, or NULL. progress, which may be NULL, is called with ctx and the number of
+ * rows that are finished, by one thread at a time, but not always by the caller's. False for types
+ * that are no weight types, and if n_cols is not a multiple of the type's block. */
 bool ref_encode_rows(enum tensor_type t, const float *x, size_t n_rows, size_t n_cols,
                      const float *weight, uint8_t *out, void (*progress)(void *ctx, size_t rows),
                      void *ctx);
 
-/* The types that a KV cache may have. F32, F16, BF16: round to nearest even, NaN stays NaN. Blocks of
- * 32 values, finite ones, all arithmetic in binary32, rounded to nearest even after every operation;
- * id = 1 / d, or 0 where d is 0 or 1 / d not finite; what is stored of d is its binary16:
+/* True for the types that a KV cache may have. How a value is rounded to each of them:
+ *
+ * F32, F16, BF16: to nearest even; NaN stays NaN. The others are blocks of 32 values, which must be
+ * finite. All arithmetic is in binary32, rounded to nearest even after every operation. id = 1 / d,
+ * or 0 where d is 0 or 1 / d is not finite. Codes are computed with d; the block stores the
+ * binary16 nearest to it.
+ *
  *   Q8_0    amax = max |x|, d = amax / 127; q = roundf(x id), halves away from 0
- *   Q4_0    m = the x of largest |x| with its sign, the first of equals, d = m / -8;
+ *   Q4_0    m = the x of largest |x| with its sign, the first of equals; d = m / -8;
  *           q = min(15, (int)(x id + 8.5))
- *   Q5_1    lo = min x, hi = max x, d = (hi - lo) / 31; q = min(31, (int)((x - lo) id + 0.5)); lo is
- *           stored as binary16 too
- *   IQ4_NL  m as for Q4_0, d = m / -127; q: of the level nearest to x id, the lower one of equals */
+ *   Q5_1    lo = min x, hi = max x, d = (hi - lo) / 31; q = min(31, (int)((x - lo) id + 0.5));
+ *           lo is stored as binary16 too
+ *   IQ4_NL  m as for Q4_0, d = m / -127; q: the level nearest to x id, the lower one of equals */
 bool ref_cache_type(enum tensor_type t);
 
-/* n values (a multiple of the type's block) as a cache of the type holds them; false for other
- * types. */
+/* Writes n values (a multiple of the type's block) into out as a cache of type t stores them. False
+ * for types that ref_cache_type refuses. */
 bool ref_cache_encode(enum tensor_type t, const float *x, size_t n, uint8_t *out);
 
 /* ---- operations --------------------------------------------------------------------------- */
 
-/* y(n_cols, n_out) = W x (+ bias); mag = sum_k |w_ik x_k| (+ |bias|). W is n_out rows of type t,
- * x (n_cols, n_in), bias n_out values or NULL. */
+/* y (n_cols, n_out) = W x + bias. w: n_out rows of n_in weights of type t; x (n_cols, n_in); bias:
+ * n_out values, or NULL for none. mag = sum_k |w_ik x_k| + |bias_i|. Weights of a type without a
+ * decoder count as NaN. */
 void ref_matmul(enum tensor_type t, const uint8_t *w, size_t n_out, size_t n_in, const double *x,
                 size_t n_cols, const float *bias, double *y, double *mag);
 
-/* y = x / sqrt(mean(x^2) + eps) * w, per row of n. mag = |y|. */
+/* y = x / sqrt(mean(x^2) + eps) * w for each row. x, y (rows, n); w: n values. y may be x. mag =
+ * |y|: all terms of mean(x^2) are positive, so that its rounding errors are relative ones. */
 void ref_rms_norm(const double *x, const float *w, size_t rows, size_t n, double eps, double *y,
                   double *mag);
 
-/* y = (x - mean) / sqrt(var + eps) * w + b, var = mean((x - mean)^2), per row of n; b may be NULL.
- * mag: the roundings of the mean move x - mean by a part of mean|x|, those of x - mean move the
- * root by a part of mean(|x - mean| |x|) r^2, with r = 1/sqrt(var + eps):
+/* y = (x - mean) / sqrt(var + eps) * w + b for each row, with var = mean((x - mean)^2). x, y (rows,
+ * n); w, b: n values; b may be NULL for none. y may be x. The roundings of the mean move x - mean
+ * by a part of mean|x|, and those of x - mean move the root by a part of mean(|x - mean| |x|) r^2,
+ * where r = 1 / sqrt(var + eps). So
  *     mag_i = r |w_i| (|x_i| + mean|x| + |x_i - mean| r^2 mean(|x - mean| |x|)) + |b_i|. */
 void ref_layer_norm(const double *x, const float *w, const float *b, size_t rows, size_t n,
                     double eps, double *y, double *mag);
 
 enum ref_pairing { REF_ROPE_NORM, REF_ROPE_NEOX };
 
-/* Everything that makes an angle. Source: reference/spec/operations.md, "RoPE" and "YaRN". */
+/* Everything that makes an angle; reference/spec/operations.md, "RoPE" and "YaRN". */
 struct ref_rope {
     enum ref_pairing pairing;
-    uint32_t n_dims;              /* rotated dimensions, even, <= head_dim */
-    double freq_base, freq_scale; /* freq_scale = 1/factor */
-    double ext_factor;            /* 0 without YaRN */
-    double attn_factor, beta_fast, beta_slow;
-    double magnitude; /* net factor m on cos and sin */
-    uint32_t n_ctx_orig;
-    const float *factors; /* n_dims/2 values, or NULL */
+    uint32_t n_dims;              /* values of a head that are rotated: the first ones; even */
+    double freq_base, freq_scale; /* freq_scale = 1 / factor; 1 without scaling */
+    double ext_factor;            /* of YaRN: 1; 0 without it */
+    double attn_factor;           /* what the file gives; it is already part of `magnitude` */
+    double beta_fast, beta_slow;  /* of YaRN: turns over n_ctx_orig that bound the ramp */
+    double magnitude;             /* what cos and sin are multiplied with; the page's m */
+    uint32_t n_ctx_orig;          /* of YaRN and longrope: tokens of the original context */
+    const float *factors;         /* n_dims / 2 divisors of the angles; NULL: all 1 */
 };
 
-/* cos and sin (times m) of pair p at position pos. */
+/* *c and *s: cos and sin of the angle of a pair, 0 <= pair < n_dims / 2, at position pos, times the
+ * magnitude. */
 void ref_rope_angle(const struct ref_rope *r, int64_t pos, uint32_t pair, double *c, double *s);
 
-/* Rotates heads in place: x (n_tokens, n_heads, head_dim), pos (n_tokens). mag = |a c| + |b s|. */
+/* Rotates the heads of x (n_tokens, n_heads, head_dim) in place; pos: n_tokens positions. For a
+ * pair (a, b), mag of a is |a c| + |b s| and mag of b is |a s| + |b c|; of a value that is only
+ * copied it is |x|. */
 void ref_rope(const struct ref_rope *r, double *x, const int32_t *pos, size_t n_tokens,
               size_t n_heads, size_t head_dim, double *mag);
 
-/* Attention over explicit cells. q (n_tokens, n_heads, head_dim); k (n_cells, n_kv_heads,
- * head_dim), v (n_cells, n_kv_heads, value_dim); query t sees cell c iff first[t] <= cell_pos[c]
- * <= pos[t], first[t] = 0 if there is none, and pos[t] - cell_pos[c] < window. A score is scale
- * q.k, or with a soft cap cap tanh(scale q.k / cap). A sink is one more score of its head, whose
- * weight goes nowhere. scores, weights: (n_tokens, n_heads, n_cells) or NULL, hidden cells -inf
- * and 0; out (n_tokens, n_heads, value_dim); a query that sees nothing gets zeros. mag_scores =
- * sum_d |q k| * scale, that is before the cap; mag = sum_c p |v|. */
+/* Attention over explicit cells: reference/spec/operations.md, "Attention" and "Masks and windows".
+ *
+ * A token sees a cell if first <= cell_pos <= pos and pos - cell_pos < window; a cell with a
+ * negative cell_pos is empty and hidden. The score is scale q.k, or cap tanh(scale q.k / cap). A
+ * sink is one more score of its head, whose weight goes nowhere. A token that sees nothing gets
+ * zeros. Keys and values of hidden cells are never read. */
 struct ref_attention {
-    const double *q, *k, *v;
-    const int32_t *pos, *first, *cell_pos; /* first may be NULL */
-    size_t n_tokens, n_heads, n_kv_heads, head_dim, n_cells;
-    size_t value_dim; /* 0: head_dim */
+    const double *q;         /* (n_tokens, n_heads, head_dim) */
+    const double *k;         /* (n_cells, n_kv_heads, head_dim) */
+    const double *v;         /* (n_cells, n_kv_heads, value_dim) */
+    const int32_t *pos;      /* (n_tokens) */
+    const int32_t *first;    /* (n_tokens): lowest position that a token sees; NULL: 0 for all */
+    const int32_t *cell_pos; /* (n_cells) */
+    size_t n_tokens, n_cells;
+    size_t n_heads, n_kv_heads; /* n_heads is a multiple of n_kv_heads */
+    size_t head_dim, value_dim; /* value_dim 0: head_dim */
     double scale;
     double cap;         /* 0: none */
-    uint32_t window;    /* 0: none */
-    const float *sinks; /* n_heads, or NULL */
-    double *scores, *mag_scores, *weights, *out, *mag;
+    uint32_t window;    /* tokens, the token itself included; 0: no window */
+    const float *sinks; /* (n_heads); NULL: none */
+    /* Outputs; all but out may be NULL. */
+    double *scores;     /* (n_tokens, n_heads, n_cells); hidden cells: -inf */
+    double *mag_scores; /* as scores: |scale| sum_d |q k|, before the cap; hidden: 0 */
+    double *weights;    /* as scores: the softmax; hidden cells: 0 */
+    double *out;        /* (n_tokens, n_heads, value_dim) */
+    double *mag;        /* as out: sum_c weight |v| */
 };
 void ref_attention(const struct ref_attention *a);
 
-/* Softmax over each row of n; -inf entries get 0; a row of -inf only gets zeros. */
+/* Softmax over each row; x, y (rows, n); y may be x. -inf gets 0; a row of nothing but -inf gets
+ * zeros; a row with a NaN gets NaN. */
 void ref_softmax(const double *x, size_t rows, size_t n, double *y);
 
-/* The same where row r has one more score, sinks[r % n_sinks], whose weight is not in y. */
+/* The same where row r has one more score, sinks[r % n_sinks], which takes part in the sum and
+ * whose weight is not in y. */
 void ref_softmax_sinks(const double *x, const float *sinks, size_t n_sinks, size_t rows, size_t n,
                        double *y);
 
@@ -156,27 +199,25 @@ double ref_softcap(double x, double cap); /* cap tanh(x / cap) */
 /* gpt-oss: g = min(gate, 7), u = clamp(up, -7, 7): g / (1 + exp(-1.702 g)) (u + 1) */
 double ref_clamped_swiglu(double gate, double up);
 
-/* Expert choice of one token. Selection values: softmax or sigmoid of the logits over all experts
- * (or the logits themselves), plus bias. With groups, which are n_experts / n_groups neighbours
- * each, only the n_groups_used with the largest sums of their two best values count. ids: the
- * n_used largest selection values; the lowest index among equals. weights: the probabilities of
- * the chosen (without bias), or the softmax over their logits; normalised: divided by
- * max(sum, 2^-14); times scale unless that is 0. In order of descending weight, the lower index
- * first among equals. */
+/* The choice of experts for one token: reference/spec/operations.md, "Mixture of experts". Among
+ * equal selection values the lower index is chosen. */
 enum ref_gating { REF_GATING_SOFTMAX = 1, REF_GATING_SIGMOID = 2, REF_GATING_SOFTMAX_CHOSEN = 3 };
 struct ref_router {
     enum ref_gating gating;
-    uint32_t n_experts, n_used;
-    uint32_t n_groups, n_groups_used; /* n_groups 0 or 1: none */
-    const float *bias;                /* n_experts, or NULL */
-    bool normalise;
-    double scale;
+    uint32_t n_experts, n_used;       /* n_used <= n_experts <= REF_MAX_EXPERTS */
+    uint32_t n_groups, n_groups_used; /* n_groups divides n_experts; 0 or 1: there are no groups */
+    const float *bias;                /* (n_experts), added for the choice alone; NULL: none */
+    bool normalise;                   /* divide weights by max(their sum, 2^-14) */
+    double scale;                     /* factor on the weights; 0: none */
 };
 enum { REF_MAX_EXPERTS = 1024 };
+
+/* logits (n_experts); ids, weights (n_used): the chosen by descending weight, the lower index first
+ * among equals. */
 void ref_route(const struct ref_router *r, const double *logits, uint32_t *ids, double *weights);
 
-/* y(n_tokens, n) = sum over the n_used slots of a token of weights(n_tokens, n_used) times x
- * (n_tokens, n_used, n); mag = sum |w x|. */
+/* y (n_tokens, n) = sum over the n_used slots of a token of weight times x; weights (n_tokens,
+ * n_used), x (n_tokens, n_used, n). mag = sum |weight x|. */
 void ref_moe_sum(const double *x, const double *weights, size_t n_tokens, size_t n_used, size_t n,
                  double *y, double *mag);
 
@@ -188,94 +229,114 @@ size_t ref_argmax(const double *x, size_t n);
 
 struct ref_tensor {
     enum tensor_type type;
-    uint64_t dims[4]; /* innermost first, missing ones 1 */
-    const uint8_t *data;
+    uint64_t dims[4];    /* innermost first; those that are missing are 1 */
+    const uint8_t *data; /* blocks of the type; owned by the source */
 };
 
-/* Where a model is read from: the caller's container, through three questions. Names are those
- * of the GGUF file; key is complete ("llama.block_count"). Each returns false if there is no
- * such thing; number() accepts any integer, float or bool value; number_at() an array element. */
+/* Where a model is read from: four questions to the caller's container, each asked with ctx. Names
+ * are those of the GGUF file, keys are complete ("llama.block_count"). A question returns false,
+ * and may leave out as it is, if the file has no such tensor or key, or a value of another kind. */
 struct ref_source {
     void *ctx;
     bool (*tensor)(void *ctx, const char *name, struct ref_tensor *out);
-    bool (*number)(void *ctx, const char *key, double *out);
-    bool (*number_at)(void *ctx, const char *key, size_t i, double *out);
-    bool (*text)(void *ctx, const char *key, char *out, size_t cap);
+    bool (*number)(void *ctx, const char *key, double *out); /* an integer, a float or a bool */
+    bool (*number_at)(void *ctx, const char *key, size_t i, double *out); /* entry i of an array */
+    bool (*text)(void *ctx, const char *key, char *out, size_t cap);      /* cut to cap - 1 bytes */
 };
 
 struct ref_model;
 
-/* Reads hyper-parameters and tensors. Tensor data must stay valid until ref_model_close. A
- * missing required key or tensor, or one of the wrong shape, is an error that names it. */
+/* Reads hyper-parameters and finds tensors. The source is asked only until this function returns,
+ * but the data of its tensors must stay valid until ref_model_close. A required key or tensor that
+ * is missing, or one of the wrong shape, is an error that names it; *out is NULL then. The caller
+ * owns *out and releases it with ref_model_close, which accepts NULL. */
 bool ref_model_open(struct ref_model **out, const struct ref_source *src, struct ref_err *e);
 void ref_model_close(struct ref_model *m);
 
 struct ref_shape {
-    uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
-    uint32_t value_dim; /* of a cached V head; differs from head_dim for deepseek2 only */
+    uint32_t n_layers, n_embd;
+    uint32_t n_heads, n_kv_heads; /* of queries; of keys and values */
+    uint32_t head_dim;            /* values of a head of Q, and of a cached head of K */
+    uint32_t n_ff, n_vocab;
+    uint32_t n_ctx;     /* tokens: the key context_length */
+    uint32_t value_dim; /* of a cached head of V; not head_dim in deepseek2 alone */
     uint32_t n_experts, n_experts_used, n_ff_expert; /* 0 without experts */
 };
 struct ref_shape ref_model_shape(const struct ref_model *m);
 
-/* What single operations of a layer take; of operations outside layers, layer 0 tells. rope.factors
- * lives as long as the model and is what a context of context_length tokens takes. */
+/* The numbers that single operations of a layer take; reference/spec/operations.md has their
+ * meaning. Those of operations outside layers are the same in every layer. */
 struct ref_hyper {
     double norm_eps, kq_scale;
-    struct ref_rope rope; /* n_dims 0: no rotation */
-    double temperature;   /* Q *= ln(floor(pos / rope.n_ctx_orig) + 1) temperature + 1 */
-    double attn_cap;      /* on scores; 0: none */
+    struct ref_rope rope; /* for a context of n_ctx tokens; n_dims 0: the layer does not rotate.
+                           * rope.factors is owned by the model */
+    double temperature;   /* t: Q is multiplied by ln(floor(pos / rope.n_ctx_orig) + 1) t + 1 */
+    double attn_cap;      /* soft cap of the scores; 0: none */
     uint32_t window;      /* tokens that a token sees, itself included; 0: all */
-    double embd_scale, residual_scale, logit_scale; /* 1: none */
-    double logit_cap;                               /* 0: none */
-    bool layer_norm;                                /* else RMS */
-    bool parallel; /* attention and feed-forward start from the same x */
-    bool latent;   /* attention with latent keys and values */
+    double embd_scale, residual_scale, logit_scale; /* factors; 1: none */
+    double logit_cap;                               /* soft cap of the logits; 0: none */
+
+    bool layer_norm; /* true: norms are LayerNorm, false: RMSNorm */
+    bool parallel;   /* layers are parallel: both parts start from the same x ("Layer forms") */
+    bool latent;     /* attention is that with latent keys and values ("deepseek2") */
 };
 struct ref_hyper ref_model_hyper(const struct ref_model *m, uint32_t layer);
 
-/* What a forward pass hands out at a site. value, mag and dev are (rows, cols), one row per token
- * in the order of the batch. local: the error that one f32 evaluation of this operation alone may
- * make, per element, for the marginal bound of its class. dev: the error accumulated so far,
- * propagated to first order through all operations (variances added: each rounding error taken
- * as independent), for the same marginal bounds. The choice of experts is no continuous function:
- * where an error within the bounds could have turned it, dev is infinite from there on, for the
- * token and for all that attend to it. */
+/* What a forward pass hands out at a site. The arrays are (rows, cols), one row for each token in
+ * the order of the batch, and are valid until the callback returns.
+ *
+ * local and dev are absolute errors, in the unit of the value: how far a value that an engine
+ * computes in binary32 may be from `value`. Both are marginal bounds, at lambda = 8 (Higham & Mary
+ * 2019; see forward_priv.h): eight times the standard deviation of errors that are independent and
+ * of mean zero.
+ *   local  what one evaluation of this operation alone may add, from inputs that are the
+ *          reference's, rounded to binary32
+ *   dev    all that may have come together from the token ids to here: the errors of the inputs,
+ *          propagated to first order, and local, added in squares
+ * The choice of experts is discontinuous. Where an error within the bounds could have turned it,
+ * dev is infinite from there on, for the token and for all that attend to it: no claim is made. */
 struct ref_values {
     enum site site;
-    uint32_t layer;
+    uint32_t layer; /* 0 for sites of the model */
     const double *value, *local, *dev;
     size_t rows, cols;
 };
 
 struct ref_forward {
-    /* A batch of sequences that do not see each other, each from position 0: sequence s has
-     * lengths[s] tokens; tokens holds them one after the other. */
+    /* A batch of n_seqs sequences that do not see each other, each from position 0. Sequence s has
+     * lengths[s] tokens; tokens holds all of them, one sequence after the other. */
     const int32_t *tokens;
     const size_t *lengths;
     size_t n_seqs;
-    /* Types of the KV cache that K (after RoPE) and V go through: any that ref_cache_type knows;
-     * blocks must divide the heads. */
+    /* Types of the KV cache, to which K (after RoPE) and V are rounded: any that ref_cache_type
+     * knows. Its blocks must divide the heads. */
     enum tensor_type k_type, v_type;
-    /* What the engine rounds the inputs of products to: TYPE_F32 (0) not at all, TYPE_F16, TYPE_BF16,
-     * TYPE_ID_END to the `act` type of the weights, or of the cache, in types.def. The pass does so too
-     * (but for attention weights), and dev has room for an engine that rounds differently in each place
-     * (forward_rounded.c), local only of what stands for several operations. Only where bounds are wanted. */
+    /* The type to which the engine rounds the inputs of products: TYPE_F32 (0): it does not;
+     * TYPE_F16; TYPE_BF16; TYPE_ID_END: the "activation" type of the weights, or of the cache, in
+     * types.def.
+     *  - The pass rounds in the same places, except for attention weights.
+     *  - dev has room for an engine that rounds differently in each place (forward_rounded.c).
+     *  - local has that room only at sites that stand for several operations in a row.
+     *  - Only passes that compute bounds round: those with `take`, or with `dev` of ref_forward. */
     enum tensor_type activations;
-    /* Tokens per sequence that the engine is configured for, which some models choose RoPE factors
-     * by; 0: the model's context_length. */
+    /* Tokens that the engine is configured for in each sequence, by which some models choose their
+     * RoPE factors; 0: the model's n_ctx. */
     uint32_t n_ctx;
-    /* Called at each site, if not NULL; the values live until it returns. It may ask for less:
-     * want() NULL = all. SCORES and WEIGHTS are called once per sequence. */
+    /* take, which may be NULL, is called with ctx at each site for which want returns true, on the
+     * caller's thread; want NULL: at all. SCORES and WEIGHTS are taken once for each sequence:
+     * rows are its tokens. */
     void *ctx;
     bool (*want)(void *ctx, enum site site, uint32_t layer);
     void (*take)(void *ctx, const struct ref_values *v);
-    /* Cancelled when it returns true (asked once per layer); may be NULL. */
+    /* Asked once for each layer; the pass fails with "cancelled ..." when it returns true. NULL:
+     * never. */
     bool (*cancel)(void *ctx);
 };
 
-/* Logits (n_tokens in all, n_vocab) into logits, and dev as in ref_values (NULL if not wanted:
- * the pass is then about three times faster). Token out of range, a sequence longer than the
- * context, out of memory: error. */
+/* Writes logits (tokens of the whole batch, n_vocab), and dev, of the same shape and as in
+ * ref_values; dev may be NULL where it is not wanted, and without `take` the pass is then about
+ * three times faster. A token outside the vocabulary, a sequence longer than the context, a cache
+ * that does not fit and a lack of memory are errors. */
 bool ref_forward(const struct ref_model *m, const struct ref_forward *f, double *logits,
                  double *dev, struct ref_err *e);
 
