@@ -6,10 +6,13 @@
 
 enum { REF_CACHE_BLOCK = 32 };
 
-/* Codes are roundings of (x - base) id; a code stands for a multiple of d, above base. */
+/* The code of x is (x - base) id, rounded; it stands for base plus a multiple of d. */
 struct ref_cache_fit {
-    float d, id, base;
+    float d;    /* the scale, before it is stored as binary16 */
+    float id;   /* 1 / d; 0 where d is 0 or 1 / d is not finite */
+    float base; /* the smallest value for Q5_1; 0 for other types */
 };
+/* x: the REF_CACHE_BLOCK values of a block. */
 struct ref_cache_fit ref_cache_fit(enum tensor_type t, const float *x);
 
 #endif

@@ -1,4 +1,5 @@
-/* The tables of the IQ and FP4 types: grids of 4 or 8 small values, and 16-level scales. */
+/* The tables of the IQ and FP4 types: grids of 4 or 8 small values, and sets of 16 levels. See
+ * reference/spec/tensor-types.md, "Codebooks". */
 #ifndef CODEBOOK_H
 #define CODEBOOK_H
 
@@ -8,10 +9,11 @@
 /* A grid is kept packed, as spec/codebook.def has it: one code per entry, element j of the entry
  * is letter (code >> bits*j) & (2^bits - 1). */
 struct ref_grid {
-    const uint16_t *codes;
-    size_t n_entries, n_elems; /* elements per entry: 4 or 8 */
-    unsigned bits;             /* per letter: 2 or 3 */
-    int8_t letters[8];         /* the alphabet, rising */
+    const uint16_t *codes; /* (n_entries) */
+    size_t n_entries;
+    size_t n_elems;    /* elements of an entry: 4 or 8 */
+    unsigned bits;     /* of a letter: 2 or 3 */
+    int8_t letters[8]; /* the alphabet, in rising order */
 };
 
 extern const struct ref_grid ref_grid_iq2xxs, ref_grid_iq2xs, ref_grid_iq2s; /* 8 of {8,25,43} */
@@ -24,10 +26,11 @@ static inline int ref_grid_at(const struct ref_grid *g, size_t idx, size_t j)
     return g->letters[(g->codes[idx] >> (g->bits * j)) & ((1u << g->bits) - 1)];
 }
 
-extern const int8_t ref_levels_iq4nl[16]; /* IQ4_NL, IQ4_XS */
-extern const int8_t ref_levels_fp4[16];   /* E2M1 doubled; code 8 (-0) is 0 */
+extern const int8_t ref_levels_iq4nl[16]; /* of IQ4_NL and IQ4_XS */
+extern const int8_t ref_levels_fp4[16];   /* E2M1 values, doubled; code 8 (-0) is 0 */
 
-/* Seven bits that stand for eight signs of even parity: bit 7 is the xor of the others. */
+/* Eight signs of even parity, stored as the seven bits k: bit 7 of the result is the xor of the
+ * others. */
 static inline unsigned ref_even_signs(unsigned k)
 {
     unsigned p = k ^ k >> 4;

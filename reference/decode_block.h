@@ -35,7 +35,7 @@ static inline int nib(uint8_t b, size_t t)
     return (b >> (4 * t)) & 15;
 }
 
-/* ref_decode_c from c_block(B, y), which decodes one block. */
+/* Defines ref_decode_<c> by c_block(B, y), which decodes one block of type E. */
 #define DECODE_BLOCKS(E, c)                                                                        \
     void ref_decode_##c(const uint8_t *blocks, size_t n, float *out)                               \
     {                                                                                              \

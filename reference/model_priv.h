@@ -5,14 +5,15 @@
 
 #include "reference/ref.h"
 
-/* Allocations that are freed together. */
+/* Allocations that are freed together. {0} is empty. */
 struct ref_blocks {
     struct ref_block *last;
 };
 void *ref_blocks_alloc(struct ref_blocks *b, size_t count, size_t size); /* zeroed; NULL: no room */
 void ref_blocks_free(struct ref_blocks *b);
 
-/* Both set the error and return false. refuse: well-formed, but not supported. */
+/* Both set the error and return false. ref_refuse is for files that are well-formed, but that the
+ * reference does not compute. */
 bool ref_fail(struct ref_err *e, const char *format, ...);
 bool ref_refuse(struct ref_err *e, const char *format, ...);
 
@@ -25,9 +26,10 @@ struct ref_weight {
     double scale;
 };
 
-/* Normalises groups of n values; group g takes row g % n_rows of w and b. */
+/* Normalises each group of n values of a row; group g takes row g % n_rows of w and b. */
 struct ref_norm {
-    const float *w, *b; /* (n_rows, n); w NULL: the model has no such norm; b NULL: no bias */
+    const float *w; /* (n_rows, n); NULL: the model has no such norm */
+    const float *b; /* (n_rows, n); NULL: no bias */
     size_t n, n_rows;
 };
 
@@ -48,47 +50,52 @@ struct ref_moe {
     struct ref_weight gate_inp; /* n_experts rows; data NULL: the layer has no experts */
     struct ref_router router;
     enum ref_activation act;
-    const struct ref_weight *gate, *up, *down; /* router.n_experts each */
+    const struct ref_weight *gate, *up, *down; /* (router.n_experts) each */
     struct ref_ffn shared;                     /* up.data NULL: none */
     struct ref_weight shared_gate; /* one row; data NULL: the shared expert counts in full */
 };
 
-/* Attention with latent keys and values (deepseek2). Either kv_b or the pair k_b, v_b is there. */
+/* Attention with latent keys and values: reference/spec/operations.md, "deepseek2". Either kv_b or
+ * the pair k_b, v_b is there. */
 struct ref_mla {
     struct ref_weight q_a, q_b; /* q_a.data NULL: q_b alone makes Q, from the layer's input */
     struct ref_norm q_a_norm, kv_a_norm;
     struct ref_weight kv_a, kv_b;
-    const struct ref_weight *k_b, *v_b; /* n_heads each */
+    const struct ref_weight *k_b, *v_b; /* (n_heads) each; NULL: kv_b is there */
 };
 
+/* What a file lacks has w or data NULL, and the pass leaves it out. */
 struct ref_layer {
-    /* ffn_norm without w: the input of the feed-forward is that of the attention (parallel
-     * models) or not normalised at all (those that normalise results). */
+    /* Without ffn_norm, the input of the feed-forward part is that of the attention (parallel
+     * layers with one norm), or is not normalised (post-norm layers). */
     struct ref_norm attn_norm, q_norm, k_norm, attn_post_norm, ffn_norm, ffn_post_norm;
     struct ref_weight q, k, v, o;
     struct ref_mla mla;
-    const float *sinks; /* n_heads, or NULL */
-    bool windowed;
+    const float *sinks; /* (n_heads); NULL: none */
+    bool windowed;      /* the model's window applies, and rope_windowed */
     struct ref_ffn ffn;
-    struct ref_moe moe;
+    struct ref_moe moe; /* in place of ffn where it has a router */
 };
 
+/* Everything is owned by `blocks`, apart from data of tensors, which are the source's. */
 struct ref_model {
     const struct ref_arch *arch;
     struct ref_shape shape;
     double norm_eps, kq_scale;
     bool parallel;   /* layers are parallel: both parts start from the same x */
-    double attn_cap; /* on scores; 0: none */
-    uint32_t window; /* tokens that a windowed layer sees, itself included; 0: all */
+    double attn_cap; /* soft cap of the scores; 0: none */
+    uint32_t window; /* tokens that a token of a windowed layer sees, itself included; 0: all */
     bool has_rope;
-    struct ref_rope rope, rope_windowed;       /* factors: those of rope_freqs, or NULL */
-    const float *factors_long, *factors_short; /* by the configured context; NULL: none */
-    double temperature; /* Q *= ln(floor(pos / rope.n_ctx_orig) + 1) temperature + 1 */
-    double embd_scale, residual_scale, logit_scale; /* 1: none */
-    double logit_cap;                               /* 0: none */
-    struct ref_weight embd, pos_embd, output;
+    struct ref_rope rope, rope_windowed; /* of full and of windowed layers; factors: rope_freqs */
+    /* Factors for contexts that are configured to be longer than rope.n_ctx_orig, and for others;
+     * (rope.n_dims / 2) each; NULL: the model has none. */
+    const float *factors_long, *factors_short;
+    double temperature; /* t: Q is multiplied by ln(floor(pos / rope.n_ctx_orig) + 1) t + 1 */
+    double embd_scale, residual_scale, logit_scale; /* factors; 1: none */
+    double logit_cap;                               /* soft cap of the logits; 0: none */
+    struct ref_weight embd, pos_embd, output;       /* pos_embd.data NULL: no table of positions */
     struct ref_norm output_norm;
-    struct ref_layer *layers; /* shape.n_layers */
+    struct ref_layer *layers; /* (shape.n_layers) */
     struct ref_blocks blocks;
 };
 
@@ -99,11 +106,12 @@ struct ref_loader;
 enum ref_norm_kind { REF_NORM_RMS, REF_NORM_LAYER };
 
 struct ref_arch {
-    const char *name; /* general.architecture, and the prefix of the keys */
+    const char *name; /* the value of general.architecture, and the prefix of the keys */
     enum ref_norm_kind norm;
     enum ref_pairing pairing;
-    void (*load)(struct ref_loader *l);
-    /* From the normalised input a->h to what is added to the stream, in a->h. */
+    void (*load)(struct ref_loader *l); /* fills l->m; see model_load.h */
+    /* The attention of a layer: in a->h its input, which is normalised; out, in a->h too, what is
+     * added to the residual stream. False with the error of p set. */
     bool (*attention)(struct ref_pass *p, uint32_t layer, struct ref_places *a);
 };
 #define ARCH(c_name) extern const struct ref_arch ref_arch_##c_name;
