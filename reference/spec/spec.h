@@ -66,7 +66,7 @@ enum op {
 };
 
 enum op_types { OP_PER_TYPE, OP_PER_KV, OP_ONCE };
-enum tol_class { TOL_EXACT, TOL_DOT, TOL_REDUCE, TOL_ULP2, TOL_ULP8, TOL_DIST };
+enum tol_class { TOL_EXACT, TOL_DOT, TOL_REDUCE, TOL_ULP8 };
 
 struct op_spec {
     enum op op;

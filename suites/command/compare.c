@@ -1,5 +1,6 @@
 /* assay compare: any two of trace, log, logits, tensors, model. */
 #include "command/commands.h"
+#include "judge/bounds.h"
 #include "models/prompt_tokens.h"
 #include "locate/foreign.h"
 #include "locate/run.h"
@@ -342,7 +343,7 @@ static enum status compare_logs(struct by_name *r, const struct args *a, const s
         for (size_t k = 0; k < s->n; k++)
             sum += isfinite(s->values[k]) ? s->values[k] * s->values[k] : 0;
         for (size_t d = 0; d < 4; d++) all *= (double)s->dims[d];
-        const double bound = a->tolerance * sqrt(sum / (double)s->n) + 1.1e-4;
+        const double bound = bound_log_share(a->tolerance, sqrt(sum / (double)s->n));
         const double used = log_used(s, t, bound, x->log.sums_all ? all : (double)s->n);
         if (used <= 1) continue;
         snprintf(r->tensor, sizeof r->tensor, "%s", s->name);
@@ -425,7 +426,7 @@ static int run(const struct args *a, struct side *x, struct side *y)
 
 int cmd_compare(int argc, char **argv)
 {
-    struct args a = {.kv = TYPE_ID_END, .tolerance = 1e-3};
+    struct args a = {.kv = TYPE_ID_END, .tolerance = bound_share_default()};
     struct side x = {.path = NULL}, y = {.path = NULL};
     struct err e = {0};
     int code = parse(argc, argv, &a);

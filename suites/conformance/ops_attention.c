@@ -1,5 +1,6 @@
 /* Cases of attention: in one piece, its scores, its sums. */
 #include "conformance/ops.h"
+#include "judge/bounds.h"
 #include "judge/compare.h"
 #include "reference/ref.h"
 #include "harness/random.h"
@@ -7,7 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-static const double U32 = 0x1p-24;
 enum { N_SEQUENCES = 3 };
 
 /* A cache laid out as the row says; cells that no query sees hold NaN, or blocks with NaN scales. */
@@ -139,18 +139,11 @@ static bool fill_cells(struct scene *s, struct test *t, struct rng *r)
     return true;
 }
 
-/* A score's error: that of the product, which a soft cap flattens, and the cap's own. */
 static void bound_scores(struct scene *s, const double *mag)
 {
     const double cap = (double)s->row->cap;
-    for (size_t i = 0; i < s->n_tokens * s->row->heads * s->n_cells; i++) {
-        const double z = s->scores[i], own = bound_marginal(TOL_DOT, 0, mag[i], s->row->head_dim);
-        s->score_bounds[i] = own;
-        if (isinf(z)) s->score_bounds[i] = 0;
-        if (cap == 0 || isinf(z)) continue;
-        s->score_bounds[i] =
-            (1 - z / cap * (z / cap)) * own + bound_hard(TOL_ULP8, z, 2 * U32 * cap, 1);
-    }
+    for (size_t i = 0; i < s->n_tokens * s->row->heads * s->n_cells; i++)
+        s->score_bounds[i] = bound_score(s->scores[i], cap, mag[i], s->row->head_dim);
 }
 
 static bool evaluate(struct scene *s, struct test *t)
@@ -234,15 +227,14 @@ static bool scene_make(struct scene *s, struct test *t, const struct op_row *row
 
 /* ---- judging --------------------------------------------------------------------------------- */
 
-/* A score's error is amplified by exp: relative error of each weight up to twice the worst error
- * of the scores of its row, added to the magnitude in units of the REDUCE bound. */
+/* What the errors of scores cost the result, as a factor on its magnitude. */
 static void amplify(struct scene *s)
 {
     for (size_t th = 0; th < s->n_tokens * s->row->heads; th++) {
-        double worst = s->sinks ? 2 * fabs((double)s->sinks[th % s->row->heads]) : 0;
-        for (size_t c = 0; c < s->n_cells; c++)
-            worst = fmax(worst, s->score_bounds[th * s->n_cells + c] / U32);
-        for (size_t d = 0; d < s->value_dim; d++) s->mag[th * s->value_dim + d] *= 1 + worst / 4;
+        const double sink = s->sinks ? (double)s->sinks[th % s->row->heads] : 0;
+        const double gain =
+            bound_attention_gain(s->score_bounds + th * s->n_cells, s->n_cells, sink);
+        for (size_t d = 0; d < s->value_dim; d++) s->mag[th * s->value_dim + d] *= gain;
     }
 }
 

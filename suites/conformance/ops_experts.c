@@ -1,13 +1,12 @@
 /* Cases of mixtures of experts: route, matmul_id, moe_sum. */
 #include "conformance/ops.h"
+#include "judge/bounds.h"
 #include "judge/compare.h"
 #include "reference/ref.h"
 #include "harness/random.h"
 
 #include <math.h>
 #include <string.h>
-
-static const double U32 = 0x1p-24;
 
 /* ---- route ------------------------------------------------------------------------------- */
 
@@ -19,12 +18,6 @@ struct routing {
     uint32_t *ids;
     double *weights, *bounds; /* (n_tokens, n_used) */
 };
-
-/* Bounds on the errors of probs, absolute; those of the softmax over the chosen are relative. */
-static double softmax_noise(double logit, double top, size_t n)
-{
-    return U32 * (1 + (top - logit) / 4) * (sqrt((double)n) / 2 + 8);
-}
 
 static double top_of(const double *x, size_t n)
 {
@@ -42,20 +35,13 @@ static void probabilities(struct routing *g)
         const double x = g->wide[e];
         if (g->how.gating == REF_GATING_SIGMOID) g->probs[e] = ref_sigmoid(x);
         if (g->how.gating == REF_GATING_SOFTMAX_CHOSEN) g->probs[e] = x;
-        g->noise[e] = g->how.gating == REF_GATING_SOFTMAX   ? softmax_noise(x, top, n)
-                      : g->how.gating == REF_GATING_SIGMOID ? 16 * U32
-                                                            : 0;
-        g->noise[e] *= g->probs[e];
+        const double relative = g->how.gating == REF_GATING_SOFTMAX ? bound_gate_softmax(top - x, n)
+                                : g->how.gating == REF_GATING_SIGMOID ? bound_gate_sigmoid()
+                                                                      : 0;
         const double bias = g->how.bias ? (double)g->how.bias[e] : 0;
         g->selection[e] = g->probs[e] + bias;
-        if (bias != 0) g->noise[e] += U32 * fabs(g->selection[e]);
+        g->noise[e] = bound_selection(relative * g->probs[e], g->selection[e], bias);
     }
-}
-
-/* Equal inputs give equal values; anything else must differ by more than rounding. */
-static bool clear(double a, double b, double noise)
-{
-    return a == b || fabs(a - b) > 4 * noise;
 }
 
 /* Whether two groups' scores may be told apart. The error of a score: those of its two values, and
@@ -79,7 +65,7 @@ static bool groups_clear(const struct routing *g)
     const double noise = top_of(g->noise, g->how.n_experts);
     for (size_t i = 0; n > 1 && i < n; i++)
         for (size_t k = 0; k < i; k++) {
-            if (!clear(g->scores[i], g->scores[k], 4 * noise + 2 * U32 * fabs(g->scores[i])))
+            if (!bound_clear(g->scores[i], g->scores[k], bound_group_score(noise, g->scores[i])))
                 return false;
             if (!exact && g->scores[i] == g->scores[k] && bests[i] != bests[k]) return false;
         }
@@ -96,10 +82,12 @@ static bool choice_clear(const struct routing *g, const uint32_t *ids, const dou
     for (uint32_t s = 0; s < used; s++) {
         const uint32_t a = ids[s];
         for (uint32_t b = 0; b < n; b++)
-            if (!chosen[b] && !clear(g->selection[a], g->selection[b], g->noise[a] + g->noise[b]))
+            if (!chosen[b] &&
+                !bound_clear(g->selection[a], g->selection[b], g->noise[a] + g->noise[b]))
                 return false;
-        const double noise = s ? 64 * U32 * (1 + fabs(g->wide[a])) * fabs(weights[s]) : 0;
-        if (s && !clear(weights[s - 1], weights[s], noise)) return false;
+        if (s &&
+            !bound_clear(weights[s - 1], weights[s], bound_weight_order(g->wide[a], weights[s])))
+            return false;
     }
     return groups_clear(g);
 }
@@ -114,8 +102,6 @@ static void draw_logits(const struct op_row *row, struct rng *r, float *logits)
     }
 }
 
-/* |w - want| of each weight: that of its probability; normalised, also that of the sum, which is no
- * worse than the worst term, its additions and a division; the factor's rounding. */
 static void weight_bounds(const struct routing *g, const uint32_t *ids, const double *weights,
                           double *bounds)
 {
@@ -125,15 +111,15 @@ static void weight_bounds(const struct routing *g, const uint32_t *ids, const do
     for (uint32_t s = 0; s < used; s++) {
         const uint32_t e = ids[s];
         const double top_all = top_of(g->wide, g->how.n_experts);
-        bounds[s] = g->how.gating == REF_GATING_SIGMOID ? 16 * U32
+        bounds[s] = g->how.gating == REF_GATING_SIGMOID ? bound_gate_sigmoid()
                     : g->how.gating == REF_GATING_SOFTMAX
-                        ? softmax_noise(g->wide[e], top_all, g->how.n_experts)
-                        : softmax_noise(g->wide[e], top, used);
+                        ? bound_gate_softmax(top_all - g->wide[e], g->how.n_experts)
+                        : bound_gate_softmax(top - g->wide[e], used);
         worst = fmax(worst, bounds[s]);
     }
     for (uint32_t s = 0; s < used; s++) {
-        if (g->how.normalise) bounds[s] += worst + (used + 2) * U32;
-        bounds[s] = (bounds[s] + 2 * U32) * fabs(weights[s]) + 0x1p-126;
+        if (g->how.normalise) bounds[s] = bound_normalised(bounds[s], worst, used);
+        bounds[s] = bound_route_weight(bounds[s], weights[s]);
     }
 }
 

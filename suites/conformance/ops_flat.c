@@ -1,47 +1,16 @@
 /* Cases of operations element by element, and of those that move or scale values: copy,
  * scale_rows. */
 #include "conformance/ops.h"
+#include "judge/bounds.h"
 #include "judge/compare.h"
 #include "reference/ref.h"
 #include "harness/random.h"
 
-#include <float.h>
 #include <math.h>
 
 static const struct axes row_axes = {.row = "row", .col = "element"};
 
 /* ---- element by element ------------------------------------------------------------------ */
-
-/* What a device may lose beside the ulps of its class; x: the first operand, gain: what the
- * function of it is multiplied by. */
-static double exp_floor(double x, double gain)
-{
-    /* exp(-x) overflows below -88.7, where the result is below 89 FLT_MIN */
-    return 8 * (double)FLT_MIN * (1 + fabs(x * gain));
-}
-static double tanh_floor(double x, double gain)
-{
-    /* 1 + tanh and 1 + erf cancel for negative x: a rounding of them, u, is worth |x| u */
-    return 4 * 0x1p-24 * fabs(x * gain);
-}
-static double sigmoid_floor(double x, double gain)
-{
-    (void)x, (void)gain;
-    return 8 * (double)FLT_MIN;
-}
-static double cap_floor(double x, double cap)
-{
-    /* tanh z = (1 - e) / (1 + e), e = exp(-2 |z|), cancels near 0: 3 ulp of e are 1.5 u */
-    (void)x;
-    return 2 * 0x1p-24 * cap;
-}
-/* 1.702 g is rounded, and so is 1.702: exp makes a relative error of twice its argument of it,
- * which counts as far as exp does beside 1. */
-static double oai_floor(double x, double up)
-{
-    const double g = fmin(x, 7), share = 1 - ref_sigmoid(1.702 * g);
-    return 2 * 0x1p-24 * fabs(1.702 * g * ref_clamped_swiglu(x, up)) * share + exp_floor(g, up + 1);
-}
 
 static double silu_of(double x, double y)
 {
@@ -86,22 +55,23 @@ static double scale_of(double x, double y)
 
 enum form { FORM_UNARY, FORM_BINARY, FORM_FACTOR };
 
-/* want: y is the second operand or the factor. */
+/* want: the reference's value; y is the second operand or the factor. floor: what a device may lose
+ * beside the ulps of the class (bounds.c); gain is what the function of x is multiplied by. */
 static const struct flat_op {
     enum op op;
     enum form form;
     double (*want)(double x, double y), (*floor)(double x, double gain);
     double second; /* spread of the second operand; the factor's mean */
 } flat_ops[] = {
-    {OP_silu, FORM_UNARY, silu_of, exp_floor, 1},
-    {OP_gelu, FORM_UNARY, gelu_of, tanh_floor, 1},
-    {OP_gelu_erf, FORM_UNARY, gelu_erf_of, tanh_floor, 1},
-    {OP_sigmoid, FORM_UNARY, sigmoid_of, sigmoid_floor, 1},
-    {OP_softcap, FORM_FACTOR, ref_softcap, cap_floor, 30},
-    {OP_silu_mul, FORM_BINARY, silu_mul_of, exp_floor, 1},
-    {OP_gelu_mul, FORM_BINARY, gelu_mul_of, tanh_floor, 1},
-    {OP_gelu_erf_mul, FORM_BINARY, gelu_erf_mul_of, tanh_floor, 1},
-    {OP_swiglu_oai, FORM_BINARY, ref_clamped_swiglu, oai_floor, 5},
+    {OP_silu, FORM_UNARY, silu_of, bound_exp_floor, 1},
+    {OP_gelu, FORM_UNARY, gelu_of, bound_tanh_floor, 1},
+    {OP_gelu_erf, FORM_UNARY, gelu_erf_of, bound_tanh_floor, 1},
+    {OP_sigmoid, FORM_UNARY, sigmoid_of, bound_sigmoid_floor, 1},
+    {OP_softcap, FORM_FACTOR, ref_softcap, bound_cap_floor, 30},
+    {OP_silu_mul, FORM_BINARY, silu_mul_of, bound_exp_floor, 1},
+    {OP_gelu_mul, FORM_BINARY, gelu_mul_of, bound_tanh_floor, 1},
+    {OP_gelu_erf_mul, FORM_BINARY, gelu_erf_mul_of, bound_tanh_floor, 1},
+    {OP_swiglu_oai, FORM_BINARY, ref_clamped_swiglu, bound_swiglu_oai_floor, 5},
     {OP_add, FORM_BINARY, add_of, NULL, 1},
     {OP_scale, FORM_FACTOR, scale_of, NULL, 0.3},
 };

@@ -1,5 +1,6 @@
 /* Cases of operations over rows: norms, softmax, argmax. */
 #include "conformance/ops.h"
+#include "judge/bounds.h"
 #include "judge/compare.h"
 #include "reference/ref.h"
 #include "harness/random.h"
@@ -86,7 +87,6 @@ static void run_norm(struct test *t, const struct test_case *c, const float *x, 
     rig_close(&g);
 }
 
-/* exp amplifies the rounding of its argument: p has relative error (2 |x - max| + const) u. */
 static void softmax_magnitude(const double *x, const float *sinks, size_t n_sinks, const double *y,
                               size_t rows, size_t n, double *mag)
 {
@@ -94,8 +94,7 @@ static void softmax_magnitude(const double *x, const float *sinks, size_t n_sink
         double top = sinks ? (double)sinks[row % n_sinks] : -INFINITY;
         for (size_t i = 0; i < n; i++) top = fmax(top, x[row * n + i]);
         for (size_t i = row * n; i < (row + 1) * n; i++)
-            mag[i] = (y[i] == 0 ? 0 : y[i] * (1 + (top - x[i]) / 4)) +
-                     0x1p-102; /* results that underflow */
+            mag[i] = bound_softmax_magnitude(y[i], top - x[i]);
     }
 }
 

@@ -1,74 +1,14 @@
-/* Judging results: the only place where an error is compared with a bound.
- *
- * u = 2^-24, the unit roundoff of binary32. For a sum of n products, each rounded, in any order:
- *   |err| <= gamma_n M, M = sum |a_k b_k|         (Higham, Accuracy and Stability, sec. 3.1)
- *   |err| <= lambda sqrt(n) u M with overwhelming probability for lambda = 8
- *                                                 (Higham & Mary, SIAM J. Sci. Comput. 2019)
- * The bound of a case is the smaller of the two: the first one for short sums, the second for
- * long ones, where n u leaves orders of magnitude in which a defect could hide.
- */
+/* Comparing results with the reference's; see compare.h. The bounds are in bounds.c. */
 #include "judge/compare.h"
+#include "judge/bounds.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const double U32 = 0x1p-24; /* unit roundoff of binary32 */
-/* What one rounding may cost near zero: half the smallest subnormal and more, or, on a device that may
- * flush subnormals, the smallest normal number. */
-static const double TINY = 0x1p-149, FLUSHED = 0x1p-126;
-static const double MARGINAL = 0.5; /* share of the bound from which a pass is marginal */
-
-/* Of terms that are all zero: these are exact. */
-static bool is_exact(enum tol_class cls, double mag)
-{
-    return cls == TOL_EXACT || (mag == 0 && (cls == TOL_DOT || cls == TOL_REDUCE));
-}
-
-static double hard(enum tol_class cls, double want, double mag, size_t n, double tiny)
-{
-    if (is_exact(cls, mag)) return 0;
-    switch (cls) {
-    case TOL_EXACT:
-        return 0;
-    case TOL_DOT:
-        return ((double)n + 2) * (U32 * mag + tiny);
-    case TOL_REDUCE:
-        return ((double)n + 8) * (U32 * mag + tiny);
-    case TOL_ULP2:
-    case TOL_ULP8: {
-        double ulp = fabs(want) < FLT_MIN ? tiny : ldexp(1, ilogb(want) - 23);
-        return (cls == TOL_ULP2 ? 2 : 8) * ulp + mag;
-    }
-    case TOL_DIST:
-        return INFINITY;
-    }
-    return 0;
-}
-
-static double marginal(enum tol_class cls, double want, double mag, size_t n, double tiny)
-{
-    double root = sqrt((double)n), sure = hard(cls, want, mag, n, tiny);
-    if (is_exact(cls, mag)) return 0;
-    if (cls == TOL_DOT) return fmin(sure, 8 * root * (U32 * mag + tiny));
-    if (cls == TOL_REDUCE) return fmin(sure, (root / 2 + 8) * (U32 * mag + tiny));
-    return sure;
-}
-
-double bound_hard(enum tol_class cls, double want, double mag, size_t n)
-{
-    return hard(cls, want, mag, n, TINY);
-}
-
-double bound_marginal(enum tol_class cls, double want, double mag, size_t n)
-{
-    return marginal(cls, want, mag, n, TINY);
-}
-
-/* Error of one element against its bound: 0 when equal (infinities and NaN included), infinite
- * when one side is not finite and the other is not the same. */
+/* The error of one element: 0 if both are equal (infinities and NaN included), infinite if one of
+ * them is not finite and the other is not the same. */
 static double element_error(float got, double want)
 {
     if (isnan(want)) return isnan(got) ? 0 : INFINITY;
@@ -82,7 +22,7 @@ static void worsen(struct case_result *r, enum case_status st)
     if (r->status == CASE_PASS || (r->status == CASE_MARGINAL && st == CASE_FAIL)) r->status = st;
 }
 
-/* The three verdicts of one comparison as they grow, element after element. */
+/* The three verdicts of one comparison, as far as its elements have been seen. */
 struct tally {
     struct case_result *r;
     const struct axes *axes;
@@ -105,19 +45,12 @@ static void note_nmse(struct case_result *r, double nmse)
     if (isnan(r->nmse_worst_row) || !(nmse <= r->nmse_worst_row)) r->nmse_worst_row = nmse;
 }
 
-/* The share of the bound that the errors of a row may use, as rms. Of few elements, one may lie near its
- * bound; the rms of many may not. Those count that carry the bound: of a softmax, often one. */
-static double row_share(const struct tally *t)
-{
-    return t->bounds * t->bounds < 16 * t->fourths ? 0.5 : 0.25;
-}
-
-/* The errors of a row, as NMSE, against the limit that their bounds give: rounding errors lie far
- * below their bounds, so many that come near are a fault even if none is over. The reference's
- * energy is the denominator; a row of zeros has none, and its bounds are those of zeros. */
+/* Compares the errors of the row that has just ended, as NMSE, with the limit that their bounds give
+ * (bound_row). The denominator is the energy of the reference's row. A row of zeros has no energy;
+ * its limit is that of zeros. */
 static void tally_row(struct tally *t)
 {
-    const double share = row_share(t), limit = share * share * t->bounds;
+    const double limit = bound_row(t->bounds, t->fourths);
     note_nmse(t->r, t->errors == 0 ? 0 : t->errors / t->wants);
     if (!(t->errors <= limit)) {
         double excess = limit > 0 ? t->errors / limit : INFINITY;
@@ -130,15 +63,20 @@ static void tally_row(struct tally *t)
     t->errors = t->bounds = t->fourths = t->wants = 0;
 }
 
+bool compare_error(struct case_result *r, double error, double bound)
+{
+    const double used = error == 0 ? 0 : error / bound;
+    if (!(used <= r->used)) {
+        r->used = isnan(used) ? INFINITY : used;
+        r->error = error;
+        r->bound = bound;
+    }
+    return error <= bound;
+}
+
 static void tally_element(struct tally *t, double err, double bound, double want)
 {
-    double used = err == 0 ? 0 : err / bound;
-    if (!(used <= t->r->used)) {
-        t->r->used = isnan(used) ? INFINITY : used;
-        t->r->error = err;
-        t->r->bound = bound;
-    }
-    if (!(err <= bound)) {
+    if (!compare_error(t->r, err, bound)) {
         t->bad++;
         if (t->r->bad++ == 0) t->r->first_bad = t->i;
         if (t->flags) t->flags[t->i] = 1;
@@ -157,7 +95,7 @@ static uint32_t bits_of(float x)
     return b;
 }
 
-/* What a value over its bound looks like. */
+/* Counts a value over its bound that was never written, or is not finite. */
 static void tally_value(struct tally *t, float got, size_t bad_before)
 {
     if (t->bad == bad_before) return;
@@ -190,7 +128,7 @@ static void tally_finish(struct tally *t, size_t rows, size_t cols)
                  t->bad_rows, rows, row, row, t->worst_row, t->worst_excess, t->worst_limit);
     if (r->bad || t->bad_rows)
         worsen(r, CASE_FAIL);
-    else if (!(r->used <= MARGINAL))
+    else if (bound_is_marginal(r->used))
         worsen(r, CASE_MARGINAL);
     free(t->flags);
 }
@@ -198,13 +136,13 @@ static void tally_finish(struct tally *t, size_t rows, size_t cols)
 void compare(struct case_result *r, const struct comparison *c)
 {
     struct tally t = tally_start(r, c->rows, c->cols);
-    const double tiny = r->flushes ? FLUSHED : TINY;
     t.axes = c->axes;
     for (size_t i = 0; i < c->rows * c->cols; i++) {
         double want = c->want[i], err = element_error(c->got[i], want);
         size_t before = t.bad;
         if (c->cls == TOL_EXACT) err = element_error(c->got[i], (float)want);
-        tally_element(&t, err, marginal(c->cls, want, c->mag ? c->mag[i] : 0, c->n, tiny), want);
+        const double mag = c->mag ? c->mag[i] : 0;
+        tally_element(&t, err, bound_class(c->cls, want, mag, c->n, r->flushes), want);
         tally_value(&t, c->got[i], before);
     }
     tally_finish(&t, c->rows, c->cols);
@@ -238,7 +176,7 @@ void compare_bits_on(struct case_result *r, const float *got, const float *want,
         bool same = bits_of(got[i]) == bits_of(want[i]) || (isnan(got[i]) && isnan(want[i]));
         double err = element_error(got[i], want[i]);
         size_t before = t.bad;
-        tally_element(&t, same ? 0 : err > 0 ? err : TINY, 0, want[i]);
+        tally_element(&t, same ? 0 : err > 0 ? err : bound_of_bits(), 0, want[i]);
         tally_value(&t, got[i], before);
     }
     tally_finish(&t, rows, cols);

@@ -1,60 +1,70 @@
-/* Judging results: the only place where an error is compared with a bound. */
+/* Comparing results with the reference's. Everything that a case reports as error, bound and used
+ * passes through compare.c; what the bounds are is in bounds.c. Three decisions are made elsewhere,
+ * and report no case: which top token is a tie (logits.c), whether a printed sum agrees with its log
+ * (foreign_log.c, callback_log.c), and whether two logs agree without a model (command/compare.c). */
 #ifndef COMPARE_H
 #define COMPARE_H
 
 #include "reports/case.h"
 #include "spec/spec.h"
 
-/* What the indices of a result stand for, for the sentence about bad ones. */
+/* Names for the indices of a result, for the sentence about bad elements. */
 struct axes {
-    const char *row, *col; /* "token", "dimension"; a plural takes an s */
-    size_t unit;           /* columns that belong together: a head, a block; 0 = none */
-    const char *unit_name; /* "head" */
+    const char *row, *col; /* what a row and a column is: "token", "dimension"; plurals take an s */
+    size_t unit;           /* columns that belong together, as in a head or a block; 0: none do */
+    const char *unit_name; /* what these columns are: "head"; NULL if unit is 0 */
 };
 
-/* An output that still holds this was never written: rig.c fills outputs with it. It is a quiet
- * NaN that nobody computes. */
+/* The bits that rig.c fills outputs with: an element that still holds them was never written. They
+ * are a quiet NaN that no computation makes. */
 static const uint32_t COMPARE_POISON = 0x7fc0dead;
 
-/* got (rows, cols) against the reference's want; mag: its magnitudes (unused by EXACT and ULP);
- * n: length of the reduction behind each element. Three verdicts: every element within its bound;
- * the errors of every row, as NMSE with the reference's energy, within the row's limit; and which
- * indices are bad. Fills r: error, bound, used, bad, first_bad, nmse_worst_row, pattern, and status
- * pass, marginal or fail (never improves a status that is already worse). */
+/* A result and what it should be, for compare. The arrays are (rows, cols) and belong to the caller. */
 struct comparison {
-    enum tol_class cls;
-    const float *got;
-    const double *want, *mag;
-    size_t rows, cols, n;
-    const struct axes *axes; /* NULL: nothing is known */
+    enum tol_class cls; /* which bound each element has: bound_class */
+    const float *got;   /* the result */
+    const double *want; /* the reference's values */
+    const double *mag;  /* their magnitudes, as bound_class takes them; NULL: zeros */
+    size_t rows, cols;
+    size_t n;                /* terms summed per element */
+    const struct axes *axes; /* NULL: rows and columns have no other names */
 };
+
+/* Gives three verdicts on a result: whether each element is within its bound, whether the errors of
+ * each row are within the row's limit (bound_row), and which indices are bad. Fills in error, bound,
+ * used, bad, total, first_bad, nmse_worst_row and pattern of r. Sets r->status to pass, marginal or
+ * fail, but never improves a status that is already worse. A NaN where the reference has none
+ * fails. */
 void compare(struct case_result *r, const struct comparison *c);
 
-/* Bit equality of binary32 values: -0 differs from +0, any NaN equals any NaN. */
-void compare_bits(struct case_result *r, const float *got, const float *want, size_t rows,
-                  size_t cols);
-void compare_bits_on(struct case_result *r, const float *got, const float *want, size_t rows,
-                     size_t cols, const struct axes *axes);
-/* Byte equality. */
-void compare_bytes(struct case_result *r, const void *got, const void *want, size_t n);
-
-/* Per-element bounds given by the caller (propagated ones): |got - want| <= bound. */
+/* The same with bounds that the caller has computed, bound[i] >= 0 for each element. */
 void compare_within(struct case_result *r, const float *got, const double *want,
                     const double *bound, size_t rows, size_t cols);
 void compare_within_on(struct case_result *r, const float *got, const double *want,
                        const double *bound, size_t rows, size_t cols, const struct axes *axes);
 
-/* Hard and marginal bound of one element of a class; n and mag as above, want = the reference. */
-double bound_hard(enum tol_class cls, double want, double mag, size_t n);
-double bound_marginal(enum tol_class cls, double want, double mag, size_t n);
+/* The same for equality of bits. -0 differs from +0; any NaN equals any other NaN. */
+void compare_bits(struct case_result *r, const float *got, const float *want, size_t rows,
+                  size_t cols);
+void compare_bits_on(struct case_result *r, const float *got, const float *want, size_t rows,
+                     size_t cols, const struct axes *axes);
+/* The same for n equal bytes. */
+void compare_bytes(struct case_result *r, const void *got, const void *want, size_t n);
 
-/* Worst row of sum (got-want)^2 / sum want^2; rows of zeros count only if got is not zero. */
+/* Compares a single error, such as an NMSE, with its bound. Returns whether it is within; a NaN is
+ * not. Keeps in r the error, bound and used of the error that used most of its bound so far; leaves
+ * the status to the caller. */
+bool compare_error(struct case_result *r, double error, double bound);
+
+/* The largest NMSE of a row: sum (got - want)^2 / sum want^2. A row of zeros counts only if got is
+ * not zero there. */
 double nmse_worst_row(const float *got, const double *want, size_t rows, size_t cols);
 
-/* KL(softmax(p) || softmax(q)) in nats, computed in double. */
+/* The Kullback-Leibler divergence KL(softmax(p) || softmax(q)) of two rows of n logits, in nats. */
 double kl_of_logits(const double *p, const double *q, size_t n);
 
-/* Describes bad indices (flags (rows, cols)) as a sentence; axes may be NULL. */
+/* Writes a sentence about which elements are bad into out, which has room for cap bytes (pattern.c).
+ * flags (rows, cols): not 0 where an element is bad. The sentence is empty if none is. */
 void describe_axes(const uint8_t *flags, size_t rows, size_t cols, const struct axes *axes,
                    char *out, size_t cap);
 void describe_pattern(const uint8_t *flags, size_t rows, size_t cols, char *out, size_t cap);

@@ -1,5 +1,6 @@
 /* The trial of a site; see hypotheses.h. */
 #include "locate/cause_priv.h"
+#include "judge/bounds.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -227,7 +228,7 @@ struct choice {
 
 static bool differs(const struct record_site *want, size_t at, float got)
 {
-    const double bound = want->local ? want->local[at] : 1e-6 * fabs(want->value[at]);
+    const double bound = want->local ? want->local[at] : bound_unknown(want->value[at]);
     return !((double)got == want->value[at]) && !(fabs((double)got - want->value[at]) <= bound);
 }
 

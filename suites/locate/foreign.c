@@ -1,5 +1,6 @@
 /* See locate_compare.h. */
 #include "locate/foreign.h"
+#include "judge/bounds.h"
 #include "locate/cause.h"
 #include "locate/run.h"
 
@@ -21,15 +22,6 @@ const struct variant *compare_variant(enum tensor_type kv)
         if (by_cache[i].kv == kv) break;
     return &by_cache[i];
 }
-
-/* Times the room for roundings. Two passes that round, and part where a value lies at a border, differ
- * by sqrt(2) as much as each from the exact one; and errors that values have in common (an attention
- * weight's, in all that it brings) add up, while the room is carried in squares: llama.cpp was 2.05 times
- * as far from the exact values of primer-4m in Q4_K_M. */
-static const double APART = 3;
-static const double ALLOWED = 6; /* times what sums in f16 move a site's values */
-static const double LANES = 4;   /* sums in many lanes lose less than the one that is simulated */
-static const double OUTSIDE = 4; /* times the local bound: other exp, other tables of angles */
 
 static bool is_exact(const struct precision *p)
 {
@@ -88,7 +80,7 @@ static void fill_hidden(const struct site_model *m, const struct recording *r,
         }
         value[i] = h.kq_scale * z;
         if (h.attn_cap != 0) value[i] = h.attn_cap * tanh(value[i] / h.attn_cap);
-        bound[i] = 2 * h.kq_scale * sqrt(var); /* q is rounded once more */
+        bound[i] = bound_hidden_score(h.kq_scale, var);
     }
 }
 
@@ -101,15 +93,14 @@ static enum status add_site(struct recording *out, const struct site_model *m,
     const struct record_site *exact = record_find(&p->exact, s->site, s->layer);
     const struct record_site *even = p->sums ? record_find(&p->even, s->site, s->layer) : NULL;
     const struct record_site *low = p->sums ? record_find(&p->low, s->site, s->layer) : NULL;
-    const double moved = even && low ? rms_difference(low->value, even->value, n) / LANES : 0;
+    const double moved = even && low ? rms_difference(low->value, even->value, n) : 0;
     const double typical = rms(s->dev, n);
     double *bound = alloc_array(2 * n, sizeof *bound), *value = bound + n;
     if (!bound) return fail(e, ST_NOMEM, "no memory for %zu bounds", n);
     for (size_t i = 0; i < n; i++) {
         const double shape = typical > 0 ? s->dev[i] / typical : 1;
         value[i] = s->value[i];
-        bound[i] = APART * s->dev[i] + (OUTSIDE - 1) * exact->dev[i];
-        if (moved > 0) bound[i] += ALLOWED * moved * fmax(1, shape);
+        bound[i] = bound_foreign_value(s->dev[i], exact->dev[i], moved, shape);
     }
     if (show_hidden && s->site == SITE_SCORES) fill_hidden(m, &p->rounded, s, value, bound);
     record_reference(out, &(struct ref_values){.site = s->site,
@@ -209,16 +200,13 @@ static size_t terms(const struct site_job *j)
     }
 }
 
-/* Bound of one operation of an engine from outside: the reference's local bound at its own values,
- * or what the class of the operation allows at these; and of angles computed in binary32, which are
- * off by pos u. */
+/* Bound of element i of one operation of an engine from outside, made from the engine's own inputs. */
 static double bound_of(const struct site_job *j, const struct record_site *want, size_t i, size_t n,
                        double mag, double top)
 {
     const size_t cols = want->cols, row = j->n_tokens - j->rows + i / cols;
-    const double u = 0x1p-24, local = want->local[row * cols + i % cols];
-    double bound = OUTSIDE * fmax(local, 8 * sqrt((double)n) * u * mag);
-    if (site_facts[j->site].kind == KIND_ROPE) bound += 8 * u * (double)(row + 1) * top;
+    double bound = bound_foreign_op(want->local[row * cols + i % cols], n, mag);
+    if (site_facts[j->site].kind == KIND_ROPE) bound += bound_foreign_angle(row, top);
     return bound;
 }
 
@@ -383,7 +371,7 @@ static enum status pair_truth(struct recording *truth, const struct recording *a
         for (size_t k = 0; x && k < n; k++)
             if (isfinite(x[k])) sum += x[k] * x[k], finite++;
         for (size_t k = 0; bound && finite && k < n; k++)
-            bound[k] = share * sqrt(sum / (double)finite);
+            bound[k] = bound_share(share, sqrt(sum / (double)finite));
         if (x && bound)
             record_reference(truth, &(struct ref_values){.site = s->site,
                                                          .layer = s->layer,

@@ -1,14 +1,12 @@
 /* Judging the values that a log of llama-eval-callback shows; see locate_compare.h. */
 #include "locate/foreign.h"
+#include "judge/bounds.h"
 #include "locate/run.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double PRINTED = 0.51e-4; /* values have four decimals */
-static const double SUMMED = 1e-3;     /* of the sum of magnitudes: summed in binary32 */
 
 /* Place of a shown value in the recording of its site; false: padding. Scores are (cells, tokens,
  * heads) with more cells than tokens, values after RoPE (head_dim, heads, tokens). */
@@ -57,8 +55,8 @@ static bool shown_alloc(struct shown *s, size_t n)
 static double unprinted(double value, double want)
 {
     const double off = value - want;
-    if (fabs(off) <= PRINTED) return want;
-    return off > 0 ? value - PRINTED : value + PRINTED;
+    if (fabs(off) <= bound_printed()) return want;
+    return off > 0 ? value - bound_printed() : value + bound_printed();
 }
 
 static void fill(struct shown *s, const struct log_tensor *t, const struct record_site *w,
@@ -73,7 +71,7 @@ static void fill(struct shown *s, const struct log_tensor *t, const struct recor
         const size_t i = inside ? p.row * w->cols + p.col : 0;
         s->want[k] = inside ? factor * w->value[i] : 0;
         s->got[k] = (float)unprinted(t->values[k], s->want[k]);
-        s->bound[k] = 0x1p-20 * fabs(s->want[k]) + (inside ? factor * w->dev[i] : 0) + 1e-9;
+        s->bound[k] = bound_log_value(s->want[k], inside ? factor * w->dev[i] : 0);
         /* padding of scores holds whatever the cache held */
         if (!inside && t->site == SITE_SCORES) s->got[k] = (float)s->want[k];
     }
@@ -95,7 +93,7 @@ static bool sum_of_all(const struct log_tensor *t, const struct record_site *w,
         all_bound += factor * factor * w->dev[i] * w->dev[i];
     }
     *error = fabs(t->sum - all);
-    *bound = sqrt(all_bound) * 4 + SUMMED * mag + PRINTED;
+    *bound = bound_log_sum_all(all_bound, mag);
     return !(*error <= *bound);
 }
 

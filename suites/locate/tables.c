@@ -1,5 +1,6 @@
 /* See locate_tables.h. */
 #include "locate/tables.h"
+#include "judge/bounds.h"
 #include "judge/compare.h"
 #include "reference/ref.h"
 #include "base/terminal.h"
@@ -36,7 +37,7 @@ static enum status compare_values(struct tables *k, const char *name, const doub
     for (size_t i = 0; i < n; i++) sum += isfinite(x[i]) ? x[i] * x[i] : 0;
     for (size_t i = 0; st == ST_OK && i < n; i++) {
         got[i] = (float)y[i];
-        bound[i] = k->tolerance * sqrt(sum / (double)n);
+        bound[i] = bound_share(k->tolerance, sqrt(sum / (double)n));
     }
     if (st == ST_OK) {
         compare_within(&r, got, x, bound, rows, cols);

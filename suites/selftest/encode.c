@@ -2,6 +2,7 @@
  * range, independence of threads, exact rounding of the plain types, importance. Mixes and whole
  * models are in encode_model.c. */
 #include "selftest/selftest.h"
+#include "judge/bounds.h"
 #include "selftest/encode.h"
 #include "judge/compare.h"
 #include "harness/harness.h"
@@ -15,9 +16,6 @@
 #include <string.h>
 
 enum { ROWS = 64, COLS = 1024 };
-
-/* An encoder may be this much worse than the figure: it need not be the same search. */
-static const double nmse_margin = 1.10;
 
 static enum tensor_type type_of(const struct test_case *c)
 {
@@ -53,13 +51,8 @@ static double nmse(const float *x, const float *y, const float *w, size_t n, siz
 static void judge(struct test *t, const char *what, double error, double bound)
 {
     struct case_result *r = &t->result;
-    double used = bound > 0 ? error / bound : error > 0 ? INFINITY : 0;
-    if (r->total++ == 0 || !(used <= r->used)) {
-        r->error = error;
-        r->bound = bound;
-        r->used = used;
-    }
-    if (error <= bound) return;
+    if (r->total++ == 0) r->bound = bound;
+    if (compare_error(r, error, bound)) return;
     if (r->bad++ == 0) r->first_bad = r->total - 1;
     test_fail(t, "%s: error %.6g is over %.6g", what, error, bound);
 }
@@ -95,7 +88,7 @@ static void run_nmse(struct test *t, const struct test_case *c)
         fill_figure_set(x, i == 1);
         if (!round_trip(t, type_of(c), x, ROWS, COLS, NULL, y)) break;
         judge(t, sets[i], nmse(x, y, NULL, ROWS * COLS, COLS),
-              nmse_margin * json_number_value(figure));
+              bound_encoder(json_number_value(figure)));
     }
     json_decref(doc);
 }

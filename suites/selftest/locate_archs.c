@@ -2,6 +2,7 @@
  * of a layer is named by site, layer and operation. Random models of `assay synth`. */
 #include "harness/files.h"
 #include "engine/gguf/gguf.h"
+#include "judge/bounds.h"
 #include "locate/foreign.h"
 #include "locate/run.h"
 #include "selftest/locate.h"
@@ -133,7 +134,8 @@ static void measure_rounding(struct test *t, const struct recording *exact,
             if (!isfinite(want->value[k]) || !(dev > 1e-5 * fabs(want->value[k]))) continue;
             apart = fmax(apart, fabs(got->value[k] - own->value[k]) / dev);
             if (!(used <= t->result.used)) t->result.used = used;
-            squares += 36 * used * used; /* six standard deviations are allowed */
+            const double deviations = bound_rounding_deviations() * used;
+            squares += deviations * deviations;
             n++;
         }
     }

@@ -9,6 +9,7 @@
  *   speed   decoding side by side on one thread; figures in the message, never a verdict
  */
 #include "selftest/selftest.h"
+#include "judge/bounds.h"
 #include "judge/compare.h"
 #include "reference/ref.h"
 #include "subject/subject.h"
@@ -26,9 +27,6 @@ enum {
     ROWS = 64,               /* of fresh data per kind */
     COLS = 1024,
 };
-
-/* Our encoders may be this much worse: they need not be the same search. */
-static const double nmse_margin = 1.10;
 
 /* ---- the library --------------------------------------------------------------------------- */
 
@@ -265,11 +263,8 @@ static double nmse(const float *x, const float *y, size_t n)
 /* Keeps the worst ratio in the result. */
 static void judge_nmse(struct test *t, const char *data, double ours, double theirs)
 {
-    struct case_result *r = &t->result;
-    const double bound = nmse_margin * theirs, used = ours == 0 ? 0 : ours / bound;
-    if (!(used <= r->used)) r->used = used, r->error = ours, r->bound = bound;
-    test_check(t, ours <= bound, "%s data: NMSE %.6g, ggml's quantizer has %.6g", data, ours,
-               theirs);
+    const bool within = compare_error(&t->result, ours, bound_encoder(theirs));
+    test_check(t, within, "%s data: NMSE %.6g, ggml's quantizer has %.6g", data, ours, theirs);
 }
 
 static void run_encode(struct test *t, const struct test_case *c)

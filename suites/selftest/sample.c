@@ -2,6 +2,7 @@
  * its frequencies, with a bound of six standard deviations. */
 #include "selftest/selftest.h"
 #include "engine/engine.h"
+#include "judge/bounds.h"
 #include "harness/harness.h"
 
 #include <math.h>
@@ -74,7 +75,7 @@ static void run_random(struct test *t, const struct test_case *c)
     }
     for (size_t i = 0; i < N; i++) {
         double p = weights[i] >= row->least ? weights[i] / sum : 0;
-        double bound = 6 * sqrt(DRAWS * p * (1 - p)), off = fabs((double)counts[i] - DRAWS * p);
+        double bound = bound_count(DRAWS, p), off = fabs((double)counts[i] - DRAWS * p);
         test_check(t, off <= bound, "token %zu was drawn %zu times, %.0f +- %.0f are due", i,
                    counts[i], DRAWS * p, bound);
     }
@@ -89,7 +90,7 @@ static void run_temperature(struct test *t, const struct test_case *c)
     uint64_t scratch[2];
     size_t count = 0;
     for (size_t i = 0; i < DRAWS; i++) count += sample(&s, logits, 2, scratch) == 1;
-    double due = 0.9 * DRAWS, bound = 6 * sqrt(0.9 * 0.1 * DRAWS);
+    double due = 0.9 * DRAWS, bound = bound_count(DRAWS, 0.9);
     test_check(t, fabs((double)count - due) <= bound, "%zu draws, %.0f +- %.0f are due", count, due,
                bound);
 }

@@ -2,6 +2,7 @@
  * vectors directory, whatever it is called: decode files by their sets, forward files by their
  * prompts. Fresh files need no build: assay test vectors --vectors DIR. */
 #include "selftest/selftest.h"
+#include "judge/bounds.h"
 #include "judge/compare.h"
 #include "models/golden.h"
 #include "harness/golden_decode.h"
@@ -14,11 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Limits on distributions of logits, as worst-row NMSE. EXACT_LLAMA: f32 evaluation of a model of
- * one or two layers lies within 1e-10 of a double-precision one. NATIVE_FACTOR: how much farther
- * than llama.cpp's own rounding of activations to 8 bits a result may lie. */
-static const double EXACT_LIMIT = 1e-9, NATIVE_FACTOR = 1.1;
 
 /* The context that llama.cpp was configured with; 0: the file does not say. */
 static uint32_t context_of(const struct gguf *golden)
@@ -83,12 +79,11 @@ static double judge_rows(struct test *t, size_t prompt, const struct golden_prom
 static void record(struct test *t, double worst, double limit, size_t n, bool native)
 {
     struct case_result *r = &t->result;
-    r->error = r->nmse_worst_row = worst;
+    r->nmse_worst_row = worst;
     r->bound = limit;
-    r->used = worst / limit;
     r->total = n;
-    test_check(t, worst <= limit, "worst-row NMSE %.3g, limit %.3g", worst, limit);
-    if (r->status == CASE_PASS && !native && !(r->used <= 0.5)) r->status = CASE_MARGINAL;
+    test_check(t, compare_error(r, worst, limit), "worst-row NMSE %.3g, limit %.3g", worst, limit);
+    if (r->status == CASE_PASS && !native && bound_is_marginal(r->used)) r->status = CASE_MARGINAL;
 }
 
 static void judge_model(struct test *t, const struct gguf *golden, const struct gguf *model,
@@ -161,12 +156,12 @@ static void run_forward(struct test *t, const struct test_case *c)
     struct err e = {0};
     bool separate = false, native = strcmp(c->shape, "native") == 0;
     if (!test_ok(t, gguf_open(&golden, file->path, &e), &e)) return;
-    double limit = EXACT_LIMIT;
+    double limit = bound_golden();
     if (native) {
         double d = native_distance(t->options->vectors, file->name);
         if (!test_check(t, d >= 0, "the manifest does not say how far native lies from exact"))
             goto out;
-        limit = NATIVE_FACTOR * d + EXACT_LIMIT;
+        limit = bound_golden_native(d);
     }
     if (!open_model(t, &golden, &model, &separate)) goto out;
     judge_model(t, &golden, separate ? &model : &golden, native, limit);

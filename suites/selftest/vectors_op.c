@@ -1,36 +1,8 @@
 /* The suite of golden op vectors: the reference's operations, in double, against formulas
  * evaluated with 60 digits (vectors/make/ops.py); and the engine's table of rotations, which is
  * made in double and rounded once.
- *
- * What the reference claims, and this suite holds it to. u = 2^-53 is the unit roundoff of
- * binary64, so k u |y| is at most k units in the last place of y. Every claim follows from
- * counting roundings: the basic operations and sqrt make one each (u); exp, pow, sin, cos of the
- * C library err by less than 1 ulp (2 u), tanh by less than 2, erfc by 5 (glibc manual, "Known
- * maximum errors"); the golden number itself is rounded (u). A sum of n terms in eight lanes makes
- * n/8 + 8 roundings. Results below 2^-1000 are zero in binary32 and carry no claim.
- *
- *   rms_norm    (n/16 + 12) u |y|                     the root halves the sum's error
- *   layer_norm  (n + 12) u M                          M as ref_layer_norm gives it
- *   silu        6 u |y|, sigmoid too                  one more for what is gated, here and below
- *   gelu        (6 + 7 A) u |y|                       A = |2 q| / (1 + exp(2 q)): seven roundings of
- *                                                     the argument of exp
- *   gelu_erf    (13 + 2 (x^2 + 1)) u |y|              two of the argument of erfc, which for x < 0
- *                                                     is like exp(-x^2/2); 15 u |y| for x >= 0
- *   softcap     8 u |y|
- *   swiglu_oai  (9 + 2 A) u |y|                       A as above with 1.702 g
- *   softmax     (n + 7 + |x - max|) u y               exp turns an absolute error of its argument
- *                                                     into a relative one
- *   route       as sigmoid or softmax, and once more the worst of them and n_used + 1 if normalised
- *   rope table  (4 + A) u m                           A = theta (2p/n ln base + 8), twice that of
- *                                                     the unscaled theta with YaRN: what pow, its
- *                                                     exponent and the products cost the angle
- *   rope        (7 + A) u (|a| + |b|) m               beside it two products and a sum
- *   scores      (d/8 + 11) u M = E                    M = sum |q k scale|; a cap adds 8 u |score|
- *   weights     (2 max E + |s - max|) w + (n + 6) u w
- *   attention   (2 max E + |s - max|) M + (2n + 8) u M, worst cell; M = sum w |v|
- *   magnitudes  as the result they belong to
- *   cache       every byte
- */
+ * What the reference claims, and this suite holds it to, is in vectors_op_claims.c. Of a cache, every byte
+ * counts. */
 #include "selftest/selftest.h"
 #include "selftest/vectors_op.h"
 #include "judge/compare.h"
@@ -40,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double FLOOR = 0x1p-1000;
 
 /* ---- reading a case ---------------------------------------------------------------------- */
 
@@ -138,17 +108,15 @@ void vec_judge(struct vec *v, const struct vec_judged *j)
     size_t bad = 0, first = 0;
     if (!flags || !v->ok) return;
     for (size_t i = 0; i < n; i++) {
-        const double err = error_of(j->got[i], j->want[i]), bound = j->bound[i] + FLOOR;
-        const double used = err / bound;
-        if (!(used <= r->used)) r->used = used, r->error = err, r->bound = bound;
-        if (err <= bound) continue;
+        const double err = error_of(j->got[i], j->want[i]), bound = j->bound[i] + claim_floor();
+        if (compare_error(r, err, bound)) continue;
         if (bad++ == 0) first = i;
         flags[i] = 1;
     }
     r->total += n;
     if (bad == 0) return;
     test_fail(v->t, "%s: %.17g where %.17g is due, %.3g is claimed", j->what, j->got[first],
-              j->want[first], j->bound[first] + FLOOR);
+              j->want[first], j->bound[first] + claim_floor());
     if (r->bad == 0) {
         r->first_bad = first;
         describe_pattern(flags, j->rows, j->cols, r->pattern, sizeof r->pattern);

@@ -1,4 +1,4 @@
-/* Golden op vectors of attention. The claims are in opvec.c. */
+/* Golden op vectors of attention. The claims are in vectors_op_claims.c. */
 #include "selftest/vectors_op.h"
 
 #include <math.h>
@@ -13,25 +13,22 @@ struct attention_vec {
 
 static void attention_bounds(const struct attention_vec *o)
 {
-    const double n = (double)o->cells;
     for (size_t row = 0; row < o->tokens * o->heads; row++) {
         const size_t at = row * o->cells;
         const double sink = o->sinks ? (double)o->sinks[row % o->heads] : -INFINITY;
         const double max = fmax(sink, vec_row_max(o->scores + at, o->cells));
         double worst = 0, cost = 0;
         for (size_t i = at; i < at + o->cells; i++) {
-            o->score_bound[i] = ((double)o->d / 8 + 11) * VEC_U64 * o->mag_scores[i];
-            if (o->cap != 0 && o->mag_scores[i] != 0)
-                o->score_bound[i] += 8 * VEC_U64 * fabs(o->scores[i]);
+            o->score_bound[i] = claim_score(o->d, o->mag_scores[i], o->cap != 0, o->scores[i]);
             worst = fmax(worst, o->score_bound[i]);
         }
         for (size_t i = at; i < at + o->cells; i++) {
-            const double gap = o->weights[i] == 0 ? 0 : 2 * worst + (max - o->scores[i]) * VEC_U64;
-            o->weight_bound[i] = (gap + (n + 7) * VEC_U64) * o->weights[i];
+            const double gap = o->weights[i] == 0 ? 0 : claim_gap(worst, max - o->scores[i]);
+            o->weight_bound[i] = claim_weight(gap, o->cells, o->weights[i]);
             cost = fmax(cost, gap);
         }
         for (size_t i = row * o->value_dim; i < (row + 1) * o->value_dim; i++)
-            o->out_bound[i] = (cost + (2 * n + 9) * VEC_U64) * o->mag[i];
+            o->out_bound[i] = claim_attention(cost, o->cells, o->mag[i]);
     }
 }
 

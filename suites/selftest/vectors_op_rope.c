@@ -1,4 +1,4 @@
-/* Golden op vectors of RoPE. The claims are in opvec.c. */
+/* Golden op vectors of RoPE. The claims are in vectors_op_claims.c. */
 #include "selftest/vectors_op.h"
 #include "engine/model/rope_table.h"
 
@@ -6,14 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double U32 = 0x1p-24; /* unit roundoff of binary32 */
-
 struct rope_vec {
     struct ref_rope rope;
     size_t d, heads, tokens, half;
     const int32_t *pos;
     const double *theta, *cos, *sin; /* (tokens, half) */
-    double *table;                   /* (tokens, half): A u m, what the angle's error costs */
+    double *table; /* (tokens, half): claim_angle, what the error of the angle costs */
 };
 
 static void rope_parameters(struct vec *v, struct ref_rope *r)
@@ -53,8 +51,7 @@ static void rope_read(struct vec *v, struct rope_vec *o)
     for (size_t i = 0; v->ok && i < o->tokens * o->half; i++) {
         const double turn = 2.0 * (double)(i % o->half) / o->rope.n_dims;
         const double yarn = o->rope.ext_factor != 0 ? 2 / o->rope.freq_scale : 1;
-        o->table[i] =
-            yarn * o->theta[i] * (turn * log(o->rope.freq_base) + 8) * VEC_U64 * o->rope.magnitude;
+        o->table[i] = claim_angle(o->theta[i], turn, o->rope.freq_base, yarn, o->rope.magnitude);
     }
 }
 
@@ -64,7 +61,7 @@ static void judge_table(struct vec *v, const struct rope_vec *o)
     double *c = vec_room(v, n), *s = vec_room(v, n), *bound = vec_room(v, n);
     for (size_t i = 0; v->ok && i < n; i++) {
         ref_rope_angle(&o->rope, o->pos[i / o->half], (uint32_t)(i % o->half), &c[i], &s[i]);
-        bound[i] = o->table[i] + 4 * VEC_U64 * o->rope.magnitude;
+        bound[i] = claim_table(o->table[i], o->rope.magnitude);
     }
     vec_judge(v, &(struct vec_judged){"cos", c, o->cos, bound, o->tokens, o->half});
     vec_judge(v, &(struct vec_judged){"sin", s, o->sin, bound, o->tokens, o->half});
@@ -79,8 +76,7 @@ static void rope_bounds(const struct rope_vec *o, const double *x, double *bound
         for (size_t p = 0; p < o->half; p++) {
             const size_t a = row * o->d + (norm ? 2 * p : p), b = norm ? a + 1 : a + o->half;
             const double table = o->table[row / o->heads * o->half + p];
-            bound[a] = bound[b] =
-                (fabs(x[a]) + fabs(x[b])) * (table + 7 * VEC_U64 * o->rope.magnitude);
+            bound[a] = bound[b] = claim_rope(table, o->rope.magnitude, fabs(x[a]) + fabs(x[b]));
         }
 }
 
@@ -125,7 +121,7 @@ void opvec_rope_table(struct vec *v)
     for (size_t i = 0; i < 2 * n; i++) {
         got[i] = (double)out[i];
         want[i] = i % 2 ? o.sin[i / 2] : o.cos[i / 2];
-        bound[i] = o.table[i / 2] + 4 * VEC_U64 * o.rope.magnitude + U32 * fabs(want[i]);
+        bound[i] = claim_table_f32(o.table[i / 2], o.rope.magnitude, want[i]);
     }
     vec_judge(v, &(struct vec_judged){"cos and sin", got, want, bound, o.tokens, 2 * o.half});
 }

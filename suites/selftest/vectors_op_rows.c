@@ -1,4 +1,4 @@
-/* Golden op vectors: norms, softmax, expert choice. The claims are in opvec.c. */
+/* Golden op vectors: norms, softmax, expert choice. The claims are in vectors_op_claims.c. */
 #include "selftest/vectors_op.h"
 
 #include <math.h>
@@ -15,7 +15,7 @@ void opvec_rms_norm(struct vec *v)
     ref_rms_norm(x, w, rows, n, eps, y, mag);
     for (size_t i = 0; i < rows * n; i++) {
         size[i] = fabs(want[i]);
-        bound[i] = ((double)n / 16 + 12) * VEC_U64 * size[i];
+        bound[i] = claim_rms_norm(n, size[i]);
     }
     vec_judge(v, &(struct vec_judged){"y", y, want, bound, rows, n});
     vec_judge(v, &(struct vec_judged){"magnitude", mag, size, bound, rows, n});
@@ -41,7 +41,7 @@ void opvec_layer_norm(struct vec *v)
         }
         const double gain = 1 + sqrt(all / (square + eps));
         for (size_t i = row * n; i < (row + 1) * n; i++) {
-            bound[i] = ((double)n + 12) * VEC_U64 * want_mag[i];
+            bound[i] = claim_layer_norm(n, want_mag[i]);
             mag_bound[i] = gain * bound[i];
         }
     }
@@ -64,7 +64,7 @@ void opvec_softmax(struct vec *v)
         const double sink = sinks ? (double)sinks[row] : -INFINITY;
         const double max = fmax(sink, vec_row_max(x + row * n, n));
         for (size_t i = row * n; i < (row + 1) * n; i++)
-            bound[i] = want[i] == 0 ? 0 : ((double)n + 7 + (max - x[i])) * VEC_U64 * want[i];
+            bound[i] = claim_softmax(n, max - x[i], want[i]);
     }
     vec_judge(v, &(struct vec_judged){"y", y, want, bound, rows, n});
 }
@@ -77,15 +77,13 @@ static double gate_noise(const struct ref_router *r, const double *logits, const
 {
     const double x = logits[ids[slot]];
     double top = -INFINITY;
-    if (r->gating == REF_GATING_SIGMOID) return 6;
+    if (r->gating == REF_GATING_SIGMOID) return claim_gate_sigmoid();
     if (r->gating == REF_GATING_SOFTMAX)
-        return r->n_experts + 6 + vec_row_max(logits, r->n_experts) - x;
+        return claim_gate_softmax(r->n_experts, vec_row_max(logits, r->n_experts), x);
     for (uint32_t i = 0; i < r->n_used; i++) top = fmax(top, logits[ids[i]]);
-    return r->n_used + 6 + top - x;
+    return claim_gate_softmax(r->n_used, top, x);
 }
 
-/* Normalised: the sum is off by no more than its worst term and n additions; one division, and one
- * rounding by the factor. */
 static void route_bounds(const struct ref_router *r, const double *logits, const int32_t *ids,
                          const double *weights, double *bounds)
 {
@@ -95,8 +93,7 @@ static void route_bounds(const struct ref_router *r, const double *logits, const
         worst = fmax(worst, bounds[i]);
     }
     for (size_t i = 0; i < r->n_used; i++)
-        bounds[i] = (bounds[i] + (r->normalise ? worst + r->n_used + 1 : 0) + 1) * VEC_U64 *
-                    fabs(weights[i]);
+        bounds[i] = claim_route(bounds[i], worst, r->normalise ? r->n_used : 0, weights[i]);
 }
 
 void opvec_route(struct vec *v)

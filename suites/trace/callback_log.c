@@ -1,5 +1,6 @@
 /* Reading the log of llama-eval-callback; see callback_log.h. */
 #include "trace/callback_log.h"
+#include "judge/bounds.h"
 #include "trace/names.h"
 
 #include <math.h>
@@ -241,12 +242,11 @@ static uint64_t elements(const struct log_tensor *t)
     return t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
 }
 
-/* Values have four decimals and the sum six; it was made in binary32. */
 double callback_log_sum(const struct log_tensor *t, double *bound)
 {
     double sum = 0, magnitude = 0;
     for (size_t k = 0; k < t->n; k++) sum += t->values[k], magnitude += fabs(t->values[k]);
-    *bound = 0.51e-4 * (double)t->n + 1e-6 + 0x1p-24 * (double)t->n * magnitude;
+    *bound = bound_log_sum_shown(t->n, magnitude);
     return sum;
 }
 

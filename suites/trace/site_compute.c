@@ -1,5 +1,6 @@
 /* The operations of single sites, in double precision or less; see locate_site.h. */
 #include "trace/site.h"
+#include "judge/bounds.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -72,8 +73,7 @@ struct linear_work {
 };
 
 /* What else an engine's rounding of x may add to the product with one row of weights: x that lies at the
- * border of two steps; and in Q8_1 the sum of a block, which is stored as binary16 and multiplied by the
- * offset of the weights (no larger than twice the largest of them). */
+ * border of two steps; and in Q8_1 the sum of a block. */
 static double border_of(const struct linear_work *k, const float *row, const double *x,
                         const double *step)
 {
@@ -86,7 +86,7 @@ static double border_of(const struct linear_work *k, const float *row, const dou
             top = fmax(top, fabs((double)row[c]));
             block += x[c];
         }
-        sum += 2 * top * fabs(block) * 0x1p-11;
+        sum += bound_q8_1_sum(top, block);
     }
     return fabs(k->w->scale) * sum;
 }
