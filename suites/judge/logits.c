@@ -58,7 +58,7 @@ void expected_free(struct expected *x)
     x->logits = x->dev = NULL;
 }
 
-/* Logits of one prompt, all positions, into out. */
+/* Writes the logits of all n positions of one prompt into out (n, n_vocab). */
 static enum status run_prompt(struct engine_session *s, const int32_t *tokens, size_t n,
                               size_t n_vocab, enum judge_way way, float *out, struct err *e)
 {

@@ -1,6 +1,8 @@
-/* Which elements are wrong, as a sentence that points at the class of fault: the index pattern is
- * the localiser (a period of 32 is a sub-block, a tail is tiling, one unit a head, one row a
- * token). Rows and columns, and columns as units of lanes, are described as sets of indices. */
+/* A sentence about which elements are wrong, since the pattern of the indices points at the kind of
+ * fault: a period of 32 columns at a sub-block, the last columns at tiling, one unit of columns at a
+ * head, one row at a token. The sentence describes the set of bad rows and that of bad columns. Where
+ * columns form units (heads, blocks), it describes the set of bad units and the set of bad lanes:
+ * places within a unit. */
 #include "judge/compare.h"
 
 #include <stdio.h>
@@ -18,15 +20,17 @@ enum set_shape {
     SET_SOME
 };
 
-/* The indices in [0, n) at which something is wrong. */
+/* A set of bad indices: those of [0, n) at which at least one element is wrong. */
 struct index_set {
     enum set_shape shape;
     size_t n, members, first, last;
-    size_t period, n_residues, lo, hi; /* PERIODIC: the residues, from lo to hi */
+    size_t period, n_residues, lo,
+        hi; /* PERIODIC: how many residues are bad; the least, the largest */
 };
 
-/* Smallest power of two such that the members fill some residues, all but a quarter (a wrong value
- * may be right by chance), and leave others empty. */
+/* Looks for the smallest power of two whose residues are each either bad or not: at least three
+ * quarters of the indices of a bad residue are members (a wrong value may be right by chance), and
+ * the other residues have none. hits (n): how many bad elements each index has. */
 static void find_period(struct index_set *s, const size_t *hits)
 {
     for (size_t p = 2; p <= 256 && p * 2 <= s->n; p *= 2) {
@@ -127,14 +131,16 @@ static const char *period_hint(size_t p)
     }
 }
 
-/* A border that is a multiple of a power of two is one of a tile. */
+/* What it suggests that the indices from `at` on are bad. */
 static const char *border_hint(size_t at)
 {
     if (at % 32 == 0) return "from a multiple of 32 on: a later tile, or a tail";
     return "a tail, as of tiles";
 }
 
-/* What the sets suggest. The narrowest one speaks. */
+/* What the sets suggest: the hint is about the narrowest of them. units: NULL if columns form no
+ * units, then lanes is not used; moving: there is one bad element in each bad row, or in each bad
+ * unit of it. */
 static const char *hint_of(const struct index_set *rows, const struct index_set *cols,
                            const struct index_set *units, const struct index_set *lanes,
                            bool moving)
