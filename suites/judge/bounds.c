@@ -37,7 +37,7 @@ static const double SUBNORMAL = 0x1p-149, FLUSHED = 0x1p-126;
  * = 3e-14. */
 static const double LAMBDA = 8;
 
-/* One rounding to binary32. */
+/* A rounding to nearest: half of an ulp. Format. */
 double bound_rounded(double x)
 {
     return U32 * fabs(x);
@@ -64,6 +64,7 @@ double bound_row(double squares, double fourths)
     return share * share * squares;
 }
 
+/* The smallest error there is, so that it is not 0. Format. */
 double bound_of_bits(void)
 {
     return SUBNORMAL;
@@ -92,7 +93,8 @@ static bool is_exact(enum tol_class cls, double mag)
  *           roundings are for the rest: exp or 1 / sqrt at 2 to 3 ulp, 1 / n, epsilon, and products
  *           with weights.
  *   ULP8    8 ulp of want, or 8 t below the smallest normal number, plus M. An exp, a division and
- *           up to three products and sums make 3 + 2.5 + 1.5 ulp (OpenCL) and leave one. */
+ *           up to three products and sums make 3 + 2.5 + 1.5 ulp (OpenCL) and leave one. An
+ *           infinity or a NaN has no ulp and no bound: the result is the same or wrong. */
 static double certain(enum tol_class cls, double want, double mag, size_t n, double tiny)
 {
     if (is_exact(cls, mag)) return 0;
@@ -104,6 +106,7 @@ static double certain(enum tol_class cls, double want, double mag, size_t n, dou
     case TOL_REDUCE:
         return ((double)n + 8) * (U32 * mag + tiny);
     case TOL_ULP8: {
+        if (!isfinite(want)) return 0;
         const double ulp = fabs(want) < (double)FLT_MIN ? tiny : ldexp(1, ilogb(want) - 23);
         return 8 * ulp + mag;
     }

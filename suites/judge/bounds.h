@@ -1,6 +1,7 @@
 /* Every tolerance of the project: how far a result may be from the reference's. bounds.c holds
  * the formulas, one after the other, each with its reason and the source of its constants; read
- * it to check a verdict. No other file of the suites contains a unit roundoff or a tolerance.
+ * it to check a verdict. No suite has a unit roundoff or a tolerance of its own. The comment of a
+ * function names the value whose error the function bounds, and then its arguments.
  *
  * Two kinds of bounds are elsewhere. Those that a whole forward pass carries from operation to
  * operation (`dev` and `local` of struct ref_values) are computed by the reference with its

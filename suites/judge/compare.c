@@ -45,9 +45,9 @@ static void note_nmse(struct case_result *r, double nmse)
     if (isnan(r->nmse_worst_row) || !(nmse <= r->nmse_worst_row)) r->nmse_worst_row = nmse;
 }
 
-/* Compares the errors of the row that has just ended, as NMSE, with the limit that their bounds give
- * (bound_row). The denominator is the energy of the reference's row. A row of zeros has no energy;
- * its limit is that of zeros. */
+/* Compares the errors of the row that has just ended, as NMSE, with the limit that their bounds
+ * give (bound_row). The denominator is the energy of the reference's row. A row of zeros has no
+ * energy; its limit is that of zeros. */
 static void tally_row(struct tally *t)
 {
     const double limit = bound_row(t->bounds, t->fourths);

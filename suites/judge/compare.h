@@ -1,7 +1,8 @@
-/* Comparing results with the reference's. Everything that a case reports as error, bound and used
- * passes through compare.c; what the bounds are is in bounds.c. Three decisions are made elsewhere,
- * and report no case: which top token is a tie (logits.c), whether a printed sum agrees with its log
- * (foreign_log.c, callback_log.c), and whether two logs agree without a model (command/compare.c). */
+/* Comparing results with the reference's: the place where the error of a result meets its bound.
+ * What the bounds are is in bounds.c. Three comparisons that are not of results and the
+ * reference are elsewhere: which top token is a tie (logits.c), whether a printed sum agrees with
+ * the values of its log (foreign_log.c, callback_log.c), and whether two logs agree without a
+ * model (command/compare.c). */
 #ifndef COMPARE_H
 #define COMPARE_H
 
@@ -19,7 +20,8 @@ struct axes {
  * are a quiet NaN that no computation makes. */
 static const uint32_t COMPARE_POISON = 0x7fc0dead;
 
-/* A result and what it should be, for compare. The arrays are (rows, cols) and belong to the caller. */
+/* A result and what it should be, for compare. The arrays are (rows, cols) and belong to the
+ * caller. */
 struct comparison {
     enum tol_class cls; /* which bound each element has: bound_class */
     const float *got;   /* the result */
@@ -30,11 +32,11 @@ struct comparison {
     const struct axes *axes; /* NULL: rows and columns have no other names */
 };
 
-/* Gives three verdicts on a result: whether each element is within its bound, whether the errors of
- * each row are within the row's limit (bound_row), and which indices are bad. Fills in error, bound,
- * used, bad, total, first_bad, nmse_worst_row and pattern of r. Sets r->status to pass, marginal or
- * fail, but never improves a status that is already worse. A NaN where the reference has none
- * fails. */
+/* Gives three verdicts on a result: whether each element is within its bound, whether the errors
+ * of each row are within the row's limit (bound_row), and which indices are bad. Fills in error,
+ * bound, used, bad, total, first_bad, nmse_worst_row and pattern of r. Sets r->status to pass,
+ * marginal or fail, but never improves a status that is already worse. A NaN where the reference
+ * has none fails. */
 void compare(struct case_result *r, const struct comparison *c);
 
 /* The same with bounds that the caller has computed, bound[i] >= 0 for each element. */
@@ -63,8 +65,9 @@ double nmse_worst_row(const float *got, const double *want, size_t rows, size_t 
 /* The Kullback-Leibler divergence KL(softmax(p) || softmax(q)) of two rows of n logits, in nats. */
 double kl_of_logits(const double *p, const double *q, size_t n);
 
-/* Writes a sentence about which elements are bad into out, which has room for cap bytes (pattern.c).
- * flags (rows, cols): not 0 where an element is bad. The sentence is empty if none is. */
+/* Writes a sentence about which elements are bad into out, which has room for cap bytes
+ * (pattern.c). flags (rows, cols): not 0 where an element is bad. The sentence is empty if none
+ * is. */
 void describe_axes(const uint8_t *flags, size_t rows, size_t cols, const struct axes *axes,
                    char *out, size_t cap);
 void describe_pattern(const uint8_t *flags, size_t rows, size_t cols, char *out, size_t cap);

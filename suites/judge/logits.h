@@ -1,6 +1,6 @@
-/* Judging logits: an engine's against the reference's on the same bytes. Each logit has the bound that
- * the reference carries through the model (ref_forward's dev); the top tokens have a rule of their
- * own, since a rounding may exchange two tokens that are nearly equal. */
+/* Judging logits: an engine's against the reference's on the same bytes. Each logit has the
+ * bound that the reference carries through the model (ref_forward's dev); the top tokens have a
+ * rule of their own, since a rounding may exchange two tokens that are nearly equal. */
 #ifndef JUDGE_H
 #define JUDGE_H
 
@@ -32,16 +32,16 @@ struct expected {
     double *logits; /* (n_tokens, n_vocab) */
     double *dev;    /* (n_tokens, n_vocab): bounds on the errors of the logits, absolute */
 };
-/* Runs the reference on the prompts. k, v: types of the KV cache. probe: what else ref_forward is to
- * do; NULL: nothing. Frees what it made if it fails; else expected_free does. */
+/* Runs the reference on the prompts. k, v: types of the KV cache. probe: what else ref_forward
+ * is to do; NULL: nothing. Frees what it made if it fails; else expected_free does. */
 enum status expected_make(struct expected *x, const struct ref_model *m, const int32_t *tokens,
                           const size_t *lengths, size_t n_prompts, enum tensor_type k,
                           enum tensor_type v, const struct ref_forward *probe, struct err *e);
 void expected_free(struct expected *x);
 
-/* How the engine is asked for the logits of every position of a prompt: by one evaluation of the whole
- * prompt (AT_ONCE); by one evaluation per token (BY_ONE); or by one evaluation of each prefix, of
- * which only the last row is kept (LAST_ROWS). */
+/* How the engine is asked for the logits of every position of a prompt: by one evaluation of the
+ * whole prompt (AT_ONCE); by one evaluation per token (BY_ONE); or by one evaluation of each
+ * prefix, of which only the last row is kept (LAST_ROWS). */
 enum judge_way { JUDGE_AT_ONCE, JUDGE_BY_ONE, JUDGE_LAST_ROWS };
 
 /* The verdict on all positions of all prompts. */
@@ -55,8 +55,9 @@ struct judged {
 /* Evaluates the prompts of x on s, each from position 0, and judges every position. */
 enum status judge_session(struct judged *j, struct engine_session *s, const struct expected *x,
                           enum judge_way way, struct err *e);
-/* The two steps of judge_session. judge_collect needs only the prompts and n_vocab of x, so it can run
- * before the reference is done. *got (n_tokens, n_vocab) is malloc'd and belongs to the caller. */
+/* The two steps of judge_session. judge_collect needs only the prompts and n_vocab of x, so it
+ * can run before the reference is done. *got (n_tokens, n_vocab) is malloc'd and belongs to the
+ * caller. */
 enum status judge_collect(float **got, struct engine_session *s, const struct expected *x,
                           enum judge_way way, struct err *e);
 void judge_logits(struct judged *j, const float *got, const struct expected *x);

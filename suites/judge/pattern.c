@@ -1,8 +1,8 @@
-/* A sentence about which elements are wrong, since the pattern of the indices points at the kind of
- * fault: a period of 32 columns at a sub-block, the last columns at tiling, one unit of columns at a
- * head, one row at a token. The sentence describes the set of bad rows and that of bad columns. Where
- * columns form units (heads, blocks), it describes the set of bad units and the set of bad lanes:
- * places within a unit. */
+/* A sentence about which elements are wrong, since the pattern of the indices points at the kind
+ * of fault: a period of 32 columns at a sub-block, the last columns at tiling, one unit of
+ * columns at a head, one row at a token. The sentence describes the set of bad rows and that of
+ * bad columns. Where columns form units (heads, blocks), it describes the set of bad units and
+ * the set of bad lanes: places within a unit. */
 #include "judge/compare.h"
 
 #include <stdio.h>

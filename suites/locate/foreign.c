@@ -49,8 +49,8 @@ static double rms(const double *a, size_t n)
     return n ? sqrt(sum / (double)n) : 0;
 }
 
-/* What the truth at a declared precision is made of: the reference without and with the roundings of
- * inputs, and, where sums are in f16, two passes in double and in f16 sums. */
+/* What the truth at a declared precision is made of: the reference without and with the
+ * roundings of inputs, and, where sums are in f16, two passes in double and in f16 sums. */
 struct parts {
     struct recording exact, rounded, even, low;
     bool sums; /* even and low are there */
@@ -84,7 +84,8 @@ static void fill_hidden(const struct site_model *m, const struct recording *r,
     }
 }
 
-/* One site: the value of a pass that rounds as the engine does, and how far from it an engine may be. */
+/* One site: the value of a pass that rounds as the engine does, and how far from it an engine
+ * may be. */
 static enum status add_site(struct recording *out, const struct site_model *m,
                             const struct parts *p, const struct record_site *s, bool show_hidden,
                             struct err *e)
@@ -200,7 +201,8 @@ static size_t terms(const struct site_job *j)
     }
 }
 
-/* Bound of element i of one operation of an engine from outside, made from the engine's own inputs. */
+/* Bound of element i of one operation of an engine from outside, made from the engine's own
+ * inputs. */
 static double bound_of(const struct site_job *j, const struct record_site *want, size_t i, size_t n,
                        double mag, double top)
 {

@@ -1,8 +1,7 @@
 /* The suite of golden op vectors: the reference's operations, in double, against formulas
  * evaluated with 60 digits (vectors/make/ops.py); and the engine's table of rotations, which is
- * made in double and rounded once.
- * What the reference claims, and this suite holds it to, is in vectors_op_claims.c. Of a cache, every byte
- * counts. */
+ * made in double and rounded once. What the reference claims, and this suite holds it to, is in
+ * vectors_op_claims.c. Of a cache, every byte counts. */
 #include "selftest/selftest.h"
 #include "selftest/vectors_op.h"
 #include "judge/compare.h"
