@@ -14,20 +14,20 @@ enum tensor_type {
     TYPE_ID_END = 43 /* ids at or above are unknown */
 };
 
-/* See types.def. */
+/* Weight type, activation type, plain number, listed only: see types.def. */
 enum type_use { USE_W, USE_A, USE_N, USE_L };
 
 struct type_spec {
     enum tensor_type id;
     const char *name;       /* ggml's spelling: "q4_K" */
     const char *c_name;     /* "q4_k" */
-    uint32_t block_elems;   /* values per block, 1 for plain types */
-    uint32_t block_bytes;
+    uint32_t block_elems;   /* values of a block; 1 for plain types */
+    uint32_t block_bytes;   /* bytes of a block */
     enum type_use use;
-    enum tensor_type act;
+    enum tensor_type act;   /* to which llama.cpp's CPU backend rounds the other operand */
 };
 
-/* For expansions of types.def that want some uses only:
+/* For expansions of types.def that want the types of some uses only:
  *   #define TYPE(e, id, name, c, elems, bytes, use, act) IF_DECODED(use)(... row ...)        */
 #define SPEC_KEEP(...) __VA_ARGS__
 #define SPEC_DROP(...)
@@ -42,7 +42,8 @@ struct type_spec {
 #define IF_WEIGHT_N SPEC_DROP
 #define IF_WEIGHT_L SPEC_DROP
 
-/* Row of an id; NULL if the id is removed or unknown. Any value may be asked for. */
+/* The row of an id; NULL if the id was removed from the format or is unknown. Any value may be
+ * asked for. Rows are constant and live as long as the program. */
 const struct type_spec *type_by_id(int64_t id);
 
 /* Row of a name in any case ("Q4_K", "q4_k"); NULL if there is none. */
@@ -54,8 +55,8 @@ const struct type_spec *type_next(const struct type_spec *t);
 /* True when the type has a decoder. */
 bool type_decodes(const struct type_spec *t);
 
-/* Bytes of n elements (n a multiple of block_elems, n * block_bytes not wrapping: the
- * container reader has checked both for anything that comes from a file). */
+/* Bytes of n elements. The caller has checked that n is a multiple of block_elems and that
+ * n * block_bytes does not wrap, as the container's reader does for all that comes from a file. */
 size_t type_bytes(const struct type_spec *t, size_t n);
 
 enum op {
@@ -65,6 +66,7 @@ enum op {
     OP_COUNT
 };
 
+/* How many instances an operation has, and what its result may be off by: see ops.def. */
 enum op_types { OP_PER_TYPE, OP_PER_KV, OP_ONCE };
 enum tol_class { TOL_EXACT, TOL_DOT, TOL_REDUCE, TOL_ULP8 };
 
@@ -87,6 +89,7 @@ enum site {
     SITE_COUNT
 };
 
+/* Where a site is, and how many values it has for each token: see sites.def. */
 enum site_scope { SITE_MODEL, SITE_LAYER };
 enum site_width {
     WIDTH_EMBD,
@@ -100,7 +103,8 @@ enum site_width {
 
 struct site_spec {
     enum site site;
-    const char *name, *llama_name;
+    const char *name;       /* Assay's */
+    const char *llama_name; /* of the same values in llama.cpp's graph */
     enum site_scope scope;
     enum site_width width;
 };
