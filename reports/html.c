@@ -34,7 +34,7 @@ static void add_file(struct buffer *out, const char *name)
 enum status page_make(struct buffer *out, const char *title, const char *summary,
                       const char *script, const json_t *data, struct err *e)
 {
-    struct span page = embedded_file("page.html");
+    struct span page = embedded_file("page/page.html");
     const char *p = (const char *)page.data, *end = p + page.size;
     while (p < end) {
         const char *mark = memchr(p, '@', (size_t)(end - p));
@@ -47,11 +47,11 @@ enum status page_make(struct buffer *out, const char *title, const char *summary
         else if (strncmp(mark + 1, "SUMMARY", n) == 0)
             buffer_xml(out, summary);
         else if (strncmp(mark + 1, "STYLE", n) == 0)
-            add_file(out, "page.css");
+            add_file(out, "page/page.css");
         else if (strncmp(mark + 1, "DATA", n) == 0)
             add_data(out, data);
         else if (strncmp(mark + 1, "SCRIPT", n) == 0) {
-            add_file(out, "chart.js");
+            add_file(out, "page/chart.js");
             add_file(out, script);
         }
         p = close + 1;
@@ -86,7 +86,7 @@ enum status format_html(struct buffer *out, const json_t *report, struct err *e)
     json_object_set_new(data, "matrix", matrix_make(report));
     json_object_set_new(data, "verdict",
                         json_pack("{s:s, s:b}", "text", verdict.data, "good", good));
-    enum status st = page_make(out, "Assay report", verdict.data, "page.js", data, e);
+    enum status st = page_make(out, "Assay report", verdict.data, "page/page.js", data, e);
     json_decref(data);
     buffer_free(&verdict);
     return st;

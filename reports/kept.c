@@ -67,7 +67,7 @@ enum status kept_page(struct buffer *out, const char *const *paths, size_t n, st
              have == 1 ? "One kept report of assay."
                        : "%zu kept reports of assay, the oldest first.",
              have);
-    if (st == ST_OK) st = page_make(out, "Kept reports of assay", summary, "kept.js", data, e);
+    if (st == ST_OK) st = page_make(out, "Kept reports of assay", summary, "page/kept.js", data, e);
     json_decref(data);
     free(rows);
     return st;

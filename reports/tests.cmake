@@ -13,7 +13,7 @@ if(NOT Python3_FOUND)
     return()
 endif()
 function(report_test name)
-    add_test(NAME reports.cli.${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/report_test.py
+    add_test(NAME reports.cli.${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/test/report_test.py
         $<TARGET_FILE:assay> ${CMAKE_BINARY_DIR}/report-test/${name} ${name} ${ARGN})
     set_tests_properties(reports.cli.${name} PROPERTIES LABELS "quick;full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
 endfunction()
@@ -27,8 +27,8 @@ report_test(schema ${REPORT_DIR}/parts ${REPORT_DIR}/report.json)
 set_tests_properties(reports.cli.schema PROPERTIES FIXTURES_CLEANUP report DEPENDS report.merge)
 
 foreach(page failing)
-    add_test(NAME reports.page.${page} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/page_test.py
-        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/samples/${page}.json)
+    add_test(NAME reports.page.${page} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/test/page_test.py
+        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/test/samples/${page}.json)
     set_tests_properties(reports.page.${page} PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
 endforeach()
 # Pages of what other tests have made up: texts that mean harm, reports of several versions.
@@ -36,11 +36,11 @@ foreach(pair "hostile;hostile.json" "index;kept")
     list(GET pair 0 page)
     list(GET pair 1 what)
     set_tests_properties(reports.cli.${page} PROPERTIES FIXTURES_SETUP ${page}-report)
-    add_test(NAME reports.page.${page} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/page_test.py
+    add_test(NAME reports.page.${page} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/test/page_test.py
         $<TARGET_FILE:assay> ${CMAKE_BINARY_DIR}/report-test/${page}/${what})
     set_tests_properties(reports.page.${page} PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300
         FIXTURES_REQUIRED ${page}-report)
 endforeach()
-add_test(NAME reports.page.kept COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/page_test.py
+add_test(NAME reports.page.kept COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/test/page_test.py
     $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/kept)
 set_tests_properties(reports.page.kept PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)

@@ -9,6 +9,7 @@ hostile, merge, diff, gate, signoff, index, usage, reruns (FILEs: plug-ins). WOR
 import copy, csv, gzip, hashlib, io, json, os, re, shlex, shutil, subprocess, sys, xml.etree.ElementTree as xml
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+REPORTS = os.path.dirname(HERE)
 SAMPLE = os.path.join(HERE, "samples", "failing.json")
 assay, work = "", ""
 
@@ -111,11 +112,11 @@ def test_schema(files):
             os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
         print("report_test: python3-jsonschema is not installed")
         sys.exit(77)
-    schema = read(os.path.join(HERE, "schema.json"))
+    schema = read(os.path.join(REPORTS, "schema.json"))
     assert json.loads(run("report", "validate", "--schema")) == schema, "the program carries another schema"
     jsonschema.Draft202012Validator.check_schema(schema)
     check = jsonschema.Draft202012Validator(schema)
-    policy = read(os.path.join(HERE, "policy.schema.json"))
+    policy = read(os.path.join(REPORTS, "policy.schema.json"))
     jsonschema.Draft202012Validator.check_schema(policy)
     jsonschema.Draft202012Validator(policy).validate(read(os.path.join(HERE, "samples", "policy.json")))
     # Run by itself, this test has no others' reports to look at.
@@ -124,7 +125,7 @@ def test_schema(files):
     fresh = os.path.join(work, "fresh.json")
     run("test", "decode.q4_K", "decode.f16", "--subject", "cpu", "--json", fresh)
     tensors = os.path.join(work, "quantize.json")
-    model = os.path.join(HERE, "..", "vectors", "models", "primer-4m-f16.gguf.gz")
+    model = os.path.join(REPORTS, "..", "vectors", "models", "primer-4m-f16.gguf.gz")
     run("quantize", model, os.path.join(work, "q4.gguf"), "--type", "q4_K", "--quiet", "--json", tensors)
     rows = read(tensors)["quantize"]
     assert len(rows) == 57 and {r["to"] for r in rows} == {"q4_K", "f32"} and max(r["nmse"] for r in rows) < 0.01
@@ -170,7 +171,7 @@ def test_formats(_):
     assert len(results) == sum(map(bad, r["cases"])) and {x["ruleId"] for x in results} == rules
     for x in results:
         place = x["locations"][0]["physicalLocation"]
-        path = os.path.join(HERE, "..", place["artifactLocation"]["uri"])
+        path = os.path.join(REPORTS, "..", place["artifactLocation"]["uri"])
         assert os.path.isfile(path), path
         with open(path) as f:
             assert 1 <= place["region"]["startLine"] <= len(f.readlines())
@@ -460,7 +461,7 @@ def test_index(_):
         page = f.read()
     data = json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
     assert [r["version"] for r in data["reports"]] == ["0.2.0", "0.9.1", "0.10.0"]
-    kept = os.path.join(HERE, "kept")
+    kept = os.path.join(REPORTS, "kept")
     run("report", "index", kept, "--out", os.path.join(work, "index.html"))
     with open(os.path.join(kept, "index.html"), encoding="utf-8") as f, open(os.path.join(work, "index.html"), encoding="utf-8") as g:
         assert f.read() == g.read(), "reports/kept/index.html is old: assay report index reports/kept"
