@@ -3,10 +3,8 @@
 #include "reports/buffer.h"
 #include "reports/build_info.h"
 #include "reports/report_json.h"
-#include "reports/sha256.h"
 #include "reports/stream.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -464,22 +462,4 @@ enum status report_save(struct report *r, const char *path, struct err *e)
     note_libraries(r);
     if (!stream_has_path(r->stream)) st = stream_path(r->stream, path, r->root, e);
     return st == ST_OK ? stream_finish(r->stream, r->root, e) : st;
-}
-
-enum status file_sha256(const char *path, char out[65], struct err *e)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) return fail(e, ST_IO, "%s: %s", path, strerror(errno));
-    struct sha256 s;
-    static const size_t CHUNK = 1 << 16;
-    uint8_t *buf = malloc(CHUNK);
-    size_t n;
-    sha256_init(&s);
-    while (buf && (n = fread(buf, 1, CHUNK, f)) > 0) sha256_add(&s, buf, n);
-    bool ok = buf && !ferror(f);
-    free(buf);
-    fclose(f);
-    if (!ok) return fail(e, ST_IO, "%s: could not be read: %s", path, strerror(errno));
-    sha256_hex(&s, out);
-    return ST_OK;
 }

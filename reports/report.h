@@ -93,8 +93,4 @@ void report_stopped(struct report *r, const char *why);
  * unless report_stopped was called. */
 enum status report_save(struct report *r, const char *path, struct err *e);
 
-
-/* SHA-256 of a file's bytes, 64 hex digits. */
-enum status file_sha256(const char *path, char out[65], struct err *e);
-
 #endif

@@ -2,7 +2,7 @@
 #include "reports/build_info.h"
 #include "reports/formats.h"
 #include "reports/report_json.h"
-#include "reports/sha256.h"
+#include "reports/hash.h"
 #include "reports/sources.h"
 #include "spec/spec.h"
 
@@ -98,12 +98,9 @@ static void message(struct buffer *b, const json_t *c)
 static json_t *result(const json_t *c, const char *root)
 {
     struct buffer text = {0};
-    char hash[65];
+    char hash[HASH_TEXT];
     const char *op = json_text(c, "op"), *name = json_text(c, "name");
-    struct sha256 s;
-    sha256_init(&s);
-    sha256_add(&s, (const uint8_t *)name, strlen(name));
-    sha256_hex(&s, hash);
+    hash_bytes(name, strlen(name), hash);
     json_t *rule = json_sprintf("%s%s%s", json_text(c, "suite"), *op ? "." : "", op);
     message(&text, c);
     json_t *r = json_pack("{s:o, s:s, s:{s:s}, s:[o], s:{s:s}, s:{s:O, s:O, s:O}}", "ruleId", rule,

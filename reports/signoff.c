@@ -2,6 +2,7 @@
 #include "reports/signoff.h"
 #include "reports/buffer.h"
 #include "reports/formats.h"
+#include "reports/hash.h"
 #include "reports/report_json.h"
 
 #include <dirent.h>
@@ -109,9 +110,9 @@ static enum status write_sums(struct release *r, struct err *e)
     enum status st = ST_OK;
     qsort(r->names, r->n, sizeof *r->names, by_name);
     for (size_t i = 0; i < r->n && st == ST_OK; i++) {
-        char path[4400], hex[65];
+        char path[4400], hex[HASH_TEXT];
         snprintf(path, sizeof path, "%s/%s", r->dir, r->names[i]);
-        st = file_sha256(path, hex, e);
+        st = hash_file(path, hex, e);
         if (st == ST_OK) buffer_print(&text, "%s  %s\n", hex, r->names[i]);
     }
     if (st == ST_OK) return write_text(r, "SHA256SUMS", &text, e);

@@ -169,6 +169,8 @@ def test_formats(_):
     results = sarif["runs"][0]["results"]
     rules = {x["id"] for x in sarif["runs"][0]["tool"]["driver"]["rules"]}
     assert len(results) == sum(map(bad, r["cases"])) and {x["ruleId"] for x in results} == rules
+    assert [x["partialFingerprints"]["assayCase/v1"] for x in results] == [
+        hashlib.sha256(c["name"].encode()).hexdigest() for c in r["cases"] if bad(c)]
     for x in results:
         place = x["locations"][0]["physicalLocation"]
         path = os.path.join(REPORTS, "..", place["artifactLocation"]["uri"])

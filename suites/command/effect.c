@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "models/prompts.h"
 #include "models/quantize.h"
+#include "reports/hash.h"
 #include "reports/report.h"
 #include "subject/subject.h"
 #include "trace/trace_file.h"
@@ -63,7 +64,7 @@ struct work {
     struct effect_precision studies[MAX_STUDIES];
     size_t n_studies;
     char study_type[64];
-    char sha[65];
+    char sha[HASH_TEXT];
 };
 
 static int parse(int argc, char **argv, struct args *a)
@@ -178,10 +179,10 @@ static bool is_file(const char *name)
  * content of the master and of this program. */
 static enum status open_type(struct work *w, const char *type, struct gguf *out, struct err *e)
 {
-    static char self[65];
+    static char self[HASH_TEXT];
     char dir[4096], path[4300], label[80];
     if (is_file(type)) return gguf_open(out, type, e);
-    if (!*self && file_sha256("/proc/self/exe", self, e) != ST_OK) return e->st;
+    if (!*self && hash_file("/proc/self/exe", self, e) != ST_OK) return e->st;
     enum status st = cache_dir(dir, sizeof dir, e);
     if (st != ST_OK) return st;
     snprintf(path, sizeof path, "%s/%.16s-%.16s-%s.gguf", dir, w->sha, self, type);
@@ -331,7 +332,7 @@ static enum status run(struct work *w, struct err *e)
     struct effect_text text = {.tokens = NULL};
     const char *base = strrchr(w->a->master, '/') ? strrchr(w->a->master, '/') + 1 : w->a->master;
     enum status st = find_text(w, &text, e);
-    if (st == ST_OK) st = file_sha256(w->a->master, w->sha, e);
+    if (st == ST_OK) st = hash_file(w->a->master, w->sha, e);
     if (st == ST_OK) st = effect_open(&w->effect, &w->g, &text, interrupted, progress_show, e);
     progress_end();
     if (st != ST_OK) return st;

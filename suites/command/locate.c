@@ -3,6 +3,7 @@
 #include "locate/locate.h"
 #include "models/prompt_tokens.h"
 #include "base/options.h"
+#include "reports/hash.h"
 #include "reports/report.h"
 #include "base/terminal.h"
 #include "base/paths.h"
@@ -67,11 +68,11 @@ static void print_head(const struct args *a, const int32_t *ids, size_t n)
 static enum status save(const struct args *a, const struct locate *l, struct err *e)
 {
     struct report *r;
-    char sha[65];
+    char sha[HASH_TEXT];
     enum status st = report_open(&r, 0, e);
     if (st != ST_OK) return st;
     environment_report(r, vectors_dir(NULL));
-    st = file_sha256(a->model, sha, e);
+    st = hash_file(a->model, sha, e);
     if (st == ST_OK) report_model_file(r, a->model, sha);
     locate_report(r, l, a->model, a->subject);
     if (st == ST_OK) st = report_save(r, a->json, e);

@@ -4,6 +4,7 @@
 #include "models/mix.h"
 #include "command/qualify_row.h"
 #include "command/qualify_matrix.h"
+#include "reports/hash.h"
 #include "models/quantize.h"
 #include "subject/subject.h"
 #include "models/synth.h"
@@ -335,9 +336,9 @@ static enum status judge_type(struct run *r, const struct qualify *q, const char
 static enum status encoded_path(char *out, size_t cap, const char *master, const char *type,
                                 struct err *e)
 {
-    static char self[65];
+    static char self[HASH_TEXT];
     char dir[4096];
-    if (!*self && file_sha256("/proc/self/exe", self, e) != ST_OK) return e->st;
+    if (!*self && hash_file("/proc/self/exe", self, e) != ST_OK) return e->st;
     enum status st = cache_dir(dir, sizeof dir, e);
     if (st != ST_OK) return st;
     int n = snprintf(out, cap, "%s/%.16s-%.16s-%s.gguf", dir, master, self, type);
@@ -408,11 +409,11 @@ static enum status judge_model(struct run *r, struct err *e)
 {
     struct gguf g;
     struct prompt_set prompts = {.n = 0};
-    char sha[65] = "";
+    char sha[HASH_TEXT] = "";
     enum status st = gguf_open(&g, r->path, e);
     if (st != ST_OK) return st;
     st = read_prompts(&prompts, r, &g, e);
-    if (st == ST_OK) st = file_sha256(r->path, sha, e);
+    if (st == ST_OK) st = hash_file(r->path, sha, e);
     if (st == ST_OK) {
         report_model_file(r->report, r->arch ? r->name : r->path, sha);
         report_model(r->report, r->name, sha, prompts.lines[0]);

@@ -14,6 +14,7 @@ if(GOLD)
 endif()
 list(JOIN ZLIB_LIBRARIES " " zlib)
 list(JOIN JANSSON_LINK_LIBRARIES " " jansson)
+list(JOIN LIBMD_LINK_LIBRARIES " " libmd)
 list(JOIN CMAKE_DL_LIBS " -l" dl)
 if(dl)
     set(dl -l${dl})
@@ -35,7 +36,7 @@ endforeach()
 file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/mutants.json CONTENT "{
   \"source\": \"${CMAKE_SOURCE_DIR}\",
   \"link\": \"${link} $<JOIN:$<TARGET_OBJECTS:assay>, >\",
-  \"libraries\": \"-Wl,--start-group ${archives} -Wl,--end-group ${zlib} ${jansson} ${dl} -lm -pthread\",
+  \"libraries\": \"-Wl,--start-group ${archives} -Wl,--end-group ${zlib} ${jansson} ${libmd} ${dl} -lm -pthread\",
   \"left_out\": {${left_out}},
   \"embed\": \"${embed}\",
   \"shader_dir\": \"${CMAKE_BINARY_DIR}/engine/vulkan/shaders\",

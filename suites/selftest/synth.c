@@ -4,7 +4,7 @@
 #include "harness/files.h"
 #include "engine/gguf/gguf.h"
 #include "models/prompts.h"
-#include "reports/report.h"
+#include "reports/hash.h"
 #include "models/source.h"
 #include "models/synth.h"
 
@@ -115,14 +115,14 @@ static void run_arch(struct test *t, const struct test_case *c)
 {
     struct gguf g;
     struct err e = {0};
-    char one[65], two[65], three[65];
+    char one[HASH_TEXT], two[HASH_TEXT], three[HASH_TEXT];
     const char *dir = temp_dir(t);
     if (!dir) return;
     const char *a = path_in(t, dir, "a"), *b = path_in(t, dir, "b"), *d = path_in(t, dir, "d");
     if (a && b && d && test_ok(t, write(a, c->shape, 1, &e), &e) &&
         test_ok(t, write(b, c->shape, 1, &e), &e) && test_ok(t, write(d, c->shape, 2, &e), &e) &&
-        test_ok(t, file_sha256(a, one, &e), &e) && test_ok(t, file_sha256(b, two, &e), &e) &&
-        test_ok(t, file_sha256(d, three, &e), &e)) {
+        test_ok(t, hash_file(a, one, &e), &e) && test_ok(t, hash_file(b, two, &e), &e) &&
+        test_ok(t, hash_file(d, three, &e), &e)) {
         test_check(t, strcmp(one, two) == 0, "the same seed gives another file");
         test_check(t, strcmp(one, three) != 0, "another seed gives the same file");
         if (test_ok(t, gguf_open(&g, a, &e), &e)) {

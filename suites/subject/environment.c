@@ -1,15 +1,16 @@
 /* See environment.h. */
 #include "subject/environment.h"
 #include "engine/backend.h"
+#include "reports/hash.h"
 
 #include <stdio.h>
 
 void environment_report(struct report *r, const char *vectors)
 {
-    char path[4096], hex[65];
+    char path[4096], hex[HASH_TEXT];
     struct err e = {0};
     snprintf(path, sizeof path, "%s/manifest.json", vectors);
-    if (file_sha256(path, hex, &e) == ST_OK) report_vectors(r, hex);
+    if (hash_file(path, hex, &e) == ST_OK) report_vectors(r, hex);
     const struct backend_ops *b;
     for (size_t i = 0; (b = backend_at(i)); i++) {
         struct device_info d = {0};
