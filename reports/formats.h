@@ -11,7 +11,8 @@ enum status format_junit(struct buffer *out, const json_t *report, struct err *e
 enum status format_markdown(struct buffer *out, const json_t *report, struct err *e);
 /* SARIF 2.1.0: a result per failed case, at the source of the operation. */
 enum status format_sarif(struct buffer *out, const json_t *report, struct err *e);
-/* table: cases, coverage, models, layers, locate, bench, mutants, effect or quantize. */
+/* A table as CSV (RFC 4180), a row per case or per measurement of speed. table: "cases" or "bench"; any
+ * other name is ST_USAGE. */
 enum status format_csv(struct buffer *out, const json_t *report, const char *table, struct err *e);
 /* One page that needs nothing else. */
 enum status format_html(struct buffer *out, const json_t *report, struct err *e);

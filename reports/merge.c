@@ -101,7 +101,8 @@ static void merge_into(json_t *root, json_t *part)
     }
 }
 
-enum status report_write(json_t *root, const char *path, struct err *e)
+/* Writes the report in the layout of a run's report. */
+static enum status write_report(json_t *root, const char *path, struct err *e)
 {
     static const char *const front[] = {"schema_version", "tool", "started", "seed"};
     json_t *head = json_object(), *rest = json_copy(root), *c;
@@ -147,7 +148,7 @@ enum status report_merge(const char *const *paths, size_t n, bool any_version, c
     if (st == ST_OK) {
         report_recount(root);
         json_object_set_new(root, "schema_version", json_string(REPORT_SCHEMA));
-        st = report_write(root, out, e);
+        st = write_report(root, out, e);
     }
     json_decref(root);
     return st;

@@ -28,27 +28,28 @@ json_t *report_number(double x)
     return json_real(x);
 }
 
-/* Text that may not be UTF-8 (token texts, messages): bad bytes become U+FFFD. */
+/* Token texts and messages need not be UTF-8. Jansson takes valid UTF-8 alone, so it decides which
+ * bytes begin a character; a byte that begins none becomes U+FFFD. */
 json_t *report_text(const char *s)
 {
     if (!s) return json_null();
-    json_t *j = json_string(s);
-    if (j) return j;
-    size_t n = strlen(s);
-    char *fixed = malloc(3 * n + 1), *to = fixed;
-    if (!fixed) return json_null();
-    for (size_t i = 0; i < n; i++) {
-        if ((s[i] & 0x80) == 0)
-            *to++ = s[i];
-        else {
-            memcpy(to, "\xef\xbf\xbd", 3);
-            to += 3;
-        }
+    json_t *whole = json_string(s);
+    if (whole) return whole;
+    struct buffer fixed = {0};
+    while (*s) {
+        size_t n = 1, left = strnlen(s, 4);
+        json_t *character = NULL;
+        while (n <= left && !(character = json_stringn(s, n))) n++;
+        if (character)
+            buffer_add(&fixed, s, n);
+        else
+            buffer_put(&fixed, "\xef\xbf\xbd");
+        s += character ? n : 1;
+        json_decref(character);
     }
-    *to = 0;
-    j = json_string(fixed);
-    free(fixed);
-    return j;
+    whole = fixed.failed ? json_null() : json_string(fixed.data);
+    buffer_free(&fixed);
+    return whole;
 }
 
 json_t *report_list(struct report *r, const char *name)
@@ -246,15 +247,14 @@ void report_device(struct report *r, const char *subject, const char *name, cons
     json_array_append_new(devices, d);
 }
 
-enum status report_model_file(struct report *r, const char *path, const char *sha256)
+void report_model_file(struct report *r, const char *path, const char *sha256)
 {
     json_t *models = member(r, "environment", "models");
-    if (has(models, "sha256", sha256)) return ST_OK;
+    if (has(models, "sha256", sha256)) return;
     json_t *m = json_object();
     put(m, "path", report_text(path));
     put(m, "sha256", report_text(sha256));
     json_array_append_new(models, m);
-    return ST_OK;
 }
 
 void report_vectors(struct report *r, const char *manifest_sha256)

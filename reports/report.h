@@ -25,7 +25,7 @@ void report_checkpoint(struct report *r);
 /* A device that took part ("vulkan:0") and a model file by content. Repeated ones are kept once. */
 void report_device(struct report *r, const char *subject, const char *name, const char *driver,
                    const char *api, const char *features);
-enum status report_model_file(struct report *r, const char *path, const char *sha256);
+void report_model_file(struct report *r, const char *path, const char *sha256);
 void report_vectors(struct report *r, const char *manifest_sha256);
 
 /* Adds a case and counts it in summary and coverage. rerun: the command that repeats it. */

@@ -36,8 +36,6 @@ json_int_t json_count(const json_t *j, const char *path);
 enum status report_load(json_t **out, const char *path, struct err *e);
 /* Computes coverage and summary from the cases. */
 void report_recount(json_t *root);
-/* Writes it in the layout of a run's report. */
-enum status report_write(json_t *root, const char *path, struct err *e);
 /* Reports into one: cases, models and the rest one after the other, coverage and summary counted
  * anew. Environments that differ are kept in machines[], and what comes from there is marked with
  * machine. Unless any_version, all must be of the same build. */

@@ -59,50 +59,81 @@ static void other_contents(struct buffer *out, const json_t *report)
         buffer_put(out, "Nothing was run, which is not success");
 }
 
-bool report_verdict(struct buffer *out, const json_t *report)
+struct counts {
+    long long bad, good, waived, skipped; /* cases, by what their status means */
+};
+
+static struct counts counts_of(const json_t *report)
 {
     const json_t *sum = json_object_get(report, "summary");
-    long long bad = (long long)(json_count(sum, "fail") + json_count(sum, "crash") +
-                                json_count(sum, "timeout"));
-    long long good = (long long)(json_count(sum, "pass") + json_count(sum, "marginal"));
-    long long skipped = (long long)json_count(sum, "skip"),
-              waived = (long long)json_count(sum, "waived");
-    size_t defects = count_in_models(report, "defect");
-    bool complete = json_is_true(json_object_get(report, "complete"));
-    const char *found = "";
+    return (struct counts){
+        .bad = (long long)(json_count(sum, "fail") + json_count(sum, "crash") +
+                           json_count(sum, "timeout")),
+        .good = (long long)(json_count(sum, "pass") + json_count(sum, "marginal")),
+        .waived = (long long)json_count(sum, "waived"),
+        .skipped = (long long)json_count(sum, "skip")};
+}
+
+/* The verdict of the first localisation that found something; "" if none did. */
+static const char *first_finding(const json_t *report)
+{
     size_t i;
     json_t *l;
     json_array_foreach(json_object_get(report, "locate"), i, l)
     {
         if (strcmp(json_text(l, "status"), "pass") == 0) continue;
-        found = *found ? found : json_text(l, "verdict");
+        if (*json_text(l, "verdict")) return json_text(l, "verdict");
     }
-    if (!complete) buffer_put(out, "Not complete: ");
-    if (bad) {
-        buffer_print(out, "%lld of %lld cases fail", bad, bad + good + waived);
-        subjects_that_ran(out, report);
-        if (defects)
-            buffer_print(out, ", %zu top token%s wrong beyond rounding", defects,
-                         defects == 1 ? " is" : "s are");
-    } else if (good || waived) {
-        buffer_print(
-            out, good == 1 ? "The one case that ran conforms" : "All %lld cases that ran conform",
-            good);
-        subjects_that_ran(out, report);
-    } else if (!*found) {
-        other_contents(out, report);
-    }
-    int len = (int)strlen(found);
+    return "";
+}
+
+static void say_failures(struct buffer *out, const json_t *report, const struct counts *n)
+{
+    size_t defects = count_in_models(report, "defect");
+    buffer_print(out, "%lld of %lld cases fail", n->bad, n->bad + n->good + n->waived);
+    subjects_that_ran(out, report);
+    if (defects)
+        buffer_print(out, ", %zu top token%s wrong beyond rounding", defects,
+                     defects == 1 ? " is" : "s are");
+}
+
+static void say_conformance(struct buffer *out, const json_t *report, const struct counts *n)
+{
+    buffer_print(
+        out, n->good == 1 ? "The one case that ran conforms" : "All %lld cases that ran conform",
+        n->good);
+    subjects_that_ran(out, report);
+}
+
+/* What follows the sentence: the finding of a localisation, and what did not take part. */
+static void say_remarks(struct buffer *out, const json_t *report, const struct counts *n,
+                        const char *found)
+{
+    size_t len = strlen(found), survived = count_mutants(report, "survived");
     if (len && found[len - 1] == '.') len--;
-    if (len) buffer_print(out, "%s%.*s", bad || good ? "; " : "", len, found);
-    size_t survived = count_mutants(report, "survived");
+    if (len) buffer_print(out, "%s%.*s", n->bad || n->good ? "; " : "", (int)len, found);
     if (survived)
         buffer_print(out, "; %zu fault%s found by nothing", survived,
                      survived == 1 ? " was" : "s were");
-    if (waived) buffer_print(out, "; %lld waived", waived);
-    if (skipped) buffer_print(out, "; %lld skipped", skipped);
+    if (n->waived) buffer_print(out, "; %lld waived", n->waived);
+    if (n->skipped) buffer_print(out, "; %lld skipped", n->skipped);
     if (out->n && out->data[out->n - 1] != '.') buffer_put(out, ".");
-    bool judged = good || json_array_size(json_object_get(report, "locate")) ||
+}
+
+bool report_verdict(struct buffer *out, const json_t *report)
+{
+    const struct counts n = counts_of(report);
+    const char *found = first_finding(report);
+    bool complete = json_is_true(json_object_get(report, "complete"));
+    if (!complete) buffer_put(out, "Not complete: ");
+    if (n.bad)
+        say_failures(out, report, &n);
+    else if (n.good || n.waived)
+        say_conformance(out, report, &n);
+    else if (!*found)
+        other_contents(out, report);
+    say_remarks(out, report, &n, found);
+    bool judged = n.good || json_array_size(json_object_get(report, "locate")) ||
                   count_mutants(report, "killed");
-    return complete && !bad && !*found && !count_mutants(report, "survived") && judged;
+    return complete && !n.bad && !*found && !count_mutants(report, "survived") && judged;
 }

@@ -6,7 +6,7 @@ _assay() {
     case $prev in
     --subject | --subjects) words="cpu vulkan cuda cuda-sim reference" ;;
     --type | --types) words=$("$assay" test --list decode 2>/dev/null | grep -v '^#' | cut -d. -f2 | sort -u) ;;
-    --table) words="cases coverage models layers locate bench mutants effect quantize" ;;
+    --table) words="cases bench" ;;
     esac
     if [[ -z $words ]]; then
         if ((COMP_CWORD == 1)); then

@@ -17,8 +17,7 @@
 static const char convert_help[] =
     "usage: assay report html|markdown|junit|sarif|csv REPORT [options]\n\n"
     "  --out FILE     write to this file instead of to standard output\n"
-    "  --table NAME   csv: cases (default), coverage, models, layers, locate, bench,\n"
-    "                 mutants, effect or quantize\n";
+    "  --table NAME   csv: cases (default) or bench\n";
 
 static enum status convert(struct buffer *out, const char *format, const json_t *report,
                            const char *table, struct err *e)
