@@ -1,4 +1,5 @@
 /* Reading reports back: also those that an older version wrote, and what a torn write left. */
+#include "reports/environment.h"
 #include "reports/report_json.h"
 #include "reports/validate.h"
 
@@ -76,7 +77,7 @@ static json_t *recover(struct span text)
     json_t *rest = report_rest();
     json_object_update(root, rest);
     json_decref(rest);
-    json_object_set_new(root, "environment", report_no_environment());
+    json_object_set_new(root, "environment", environment_unknown());
     json_object_set_new(root, "cases", list);
     json_object_set_new(root, "stopped", json_string("the file was not written to its end"));
     return root;

@@ -2,6 +2,7 @@
 #include "reports/report.h"
 #include "reports/buffer.h"
 #include "reports/build_info.h"
+#include "reports/environment.h"
 #include "reports/report_json.h"
 #include "reports/stream.h"
 
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
 
 struct report {
@@ -62,54 +62,7 @@ static void put(json_t *object, const char *key, json_t *value)
     json_object_set_new(object, key, value);
 }
 
-/* ---- environment ------------------------------------------------------------------------- */
-
-static void cpu_name(char *out, size_t cap)
-{
-    snprintf(out, cap, "unknown");
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    char line[512];
-    while (f && fgets(line, sizeof line, f)) {
-        if (strncmp(line, "model name", 10) != 0) continue;
-        char *value = strchr(line, ':');
-        if (!value) break;
-        value[strcspn(value, "\n")] = 0;
-        snprintf(out, cap, "%s", value + 2);
-        break;
-    }
-    if (f) fclose(f);
-}
-
-json_t *report_no_environment(void)
-{
-    static const char *const texts[] = {"host", "kernel", "cpu", "compiler", "flags"};
-    static const char *const lists[] = {"devices", "libraries", "models"};
-    json_t *env = json_object();
-    for (size_t i = 0; i < 5; i++) put(env, texts[i], json_string("unknown"));
-    for (size_t i = 0; i < 3; i++) put(env, lists[i], json_array());
-    put(env, "vectors_sha256", json_null());
-    return env;
-}
-
-static json_t *environment(void)
-{
-    struct utsname u = {0};
-    char cpu[256], line[512];
-    uname(&u);
-    cpu_name(cpu, sizeof cpu);
-    snprintf(line, sizeof line, "%.64s %.128s %.64s", u.sysname, u.release, u.machine);
-    json_t *env = report_no_environment(), *libs = json_object_get(env, "libraries");
-    put(env, "host", report_text(u.nodename));
-    put(env, "kernel", report_text(line));
-    put(env, "cpu", report_text(cpu));
-    put(env, "compiler", report_text(build_info.compiler));
-    put(env, "flags", report_text(build_info.flags));
-    snprintf(line, sizeof line, "jansson %s", JANSSON_VERSION);
-    json_array_append_new(libs, json_string(line));
-    snprintf(line, sizeof line, "zlib %s", build_info.zlib);
-    json_array_append_new(libs, json_string(line));
-    return env;
-}
+/* ---- the document without its cases ------------------------------------------------------- */
 
 static json_t *head(uint64_t seed)
 {
@@ -156,7 +109,7 @@ enum status report_open(struct report **out, uint64_t seed, struct err *e)
     enum status st = stream_open(&r->stream, h, e);
     json_decref(h);
     r->root = report_rest();
-    put(r->root, "environment", environment());
+    put(r->root, "environment", environment_make());
     r->cells = json_object();
     r->start = now_seconds();
     if (st != ST_OK)
@@ -195,24 +148,6 @@ void report_checkpoint(struct report *r)
 void report_stopped(struct report *r, const char *why)
 {
     put(r->root, "stopped", report_text(why));
-}
-
-/* The shared objects that this process has loaded by now: drivers and foreign libraries too. */
-static void note_libraries(struct report *r)
-{
-    FILE *f = fopen("/proc/self/maps", "r");
-    char line[4400];
-    json_t *libs = json_object_get(json_object_get(r->root, "environment"), "libraries");
-    while (f && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = 0;
-        const char *path = strchr(line, '/');
-        if (!path || !strstr(path, ".so")) continue;
-        bool known = false;
-        for (size_t i = 0; i < json_array_size(libs); i++)
-            known = known || strcmp(json_string_value(json_array_get(libs, i)), path) == 0;
-        if (!known) json_array_append_new(libs, report_text(path));
-    }
-    if (f) fclose(f);
 }
 
 static json_t *member(const struct report *r, const char *object, const char *key)
@@ -459,7 +394,7 @@ enum status report_save(struct report *r, const char *path, struct err *e)
     enum status st = ST_OK;
     put(r->root, "seconds", json_real(now_seconds() - r->start));
     put(r->root, "complete", json_boolean(json_is_null(json_object_get(r->root, "stopped"))));
-    note_libraries(r);
+    environment_libraries(json_object_get(r->root, "environment"));
     if (!stream_has_path(r->stream)) st = stream_path(r->stream, path, r->root, e);
     return st == ST_OK ? stream_finish(r->stream, r->root, e) : st;
 }

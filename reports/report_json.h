@@ -19,8 +19,6 @@ json_t *report_rest(void);
 void report_count(json_t *coverage, json_t *index, const json_t *c);
 /* Is a the larger share of a bound? Of numbers as they stand in JSON: nan is the largest. */
 bool uses_more(const json_t *a, const json_t *b);
-/* An environment of which nothing is known. */
-json_t *report_no_environment(void);
 /* fail, crash or timeout */
 bool status_is_bad(const char *status);
 

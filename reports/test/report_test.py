@@ -127,6 +127,8 @@ def test_schema(files):
     tensors = os.path.join(work, "quantize.json")
     model = os.path.join(REPORTS, "..", "vectors", "models", "primer-4m-f16.gguf.gz")
     run("quantize", model, os.path.join(work, "q4.gguf"), "--type", "q4_K", "--quiet", "--json", tensors)
+    libraries = read(tensors)["environment"]["libraries"]
+    assert not any("/" in x or ".so" in x for x in libraries) and any(re.fullmatch(r"libjansson 4[.\d]+", x) for x in libraries), libraries
     rows = read(tensors)["quantize"]
     assert len(rows) == 57 and {r["to"] for r in rows} == {"q4_K", "f32"} and max(r["nmse"] for r in rows) < 0.01
     for path in [SAMPLE, fresh, tensors, *found]:
