@@ -26,9 +26,12 @@ report_test(reruns $<TARGET_FILE:assay-plain>)
 report_test(schema ${REPORT_DIR}/parts ${REPORT_DIR}/report.json)
 set_tests_properties(reports.cli.schema PROPERTIES FIXTURES_CLEANUP report DEPENDS report.merge)
 
-foreach(page failing)
+# A report with everything in it, and one of all tensor types.
+foreach(pair "failing;test/samples/failing.json" "types;kept/0.1.0-10843e9617dc.json.gz")
+    list(GET pair 0 page)
+    list(GET pair 1 what)
     add_test(NAME reports.page.${page} COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/reports/test/page_test.py
-        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/test/samples/${page}.json)
+        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/reports/${what})
     set_tests_properties(reports.page.${page} PROPERTIES LABELS "full;reports" SKIP_RETURN_CODE 77 TIMEOUT 300)
 endforeach()
 # Pages of what other tests have made up: texts that mean harm, reports of several versions.

@@ -63,8 +63,9 @@ function escapePointer(s) { return s.replace(/~/g, "~0").replace(/\//g, "~1"); }
 
 /* ---- tables ---- */
 
-/* columns: [{head, num, cell: (row index) => node, row: true if it names the row}] */
-function table(caption, columns, n) {
+/* columns: [{head, num, cell: (row index) => node, row: true if it names the row}]. kind: "dense" for a
+   table of which as many rows as possible must be seen at once. */
+function table(caption, columns, n, kind) {
   const head = el("thead", {}, el("tr", {}, columns.map(c => el("th", {scope: "col", class: c.num ? "num" : null}, c.head))));
   const body = el("tbody");
   for (let i = 0; i < n; i++)
@@ -75,7 +76,7 @@ function table(caption, columns, n) {
       return el("td", {class: c.num ? "num" : typeof content === "string" && content.length > 24 ? "long" : null}, content);
     })));
   return el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": caption},
-    el("table", {}, el("caption", {}, caption), head, body));
+    el("table", {class: kind}, el("caption", {}, caption), head, body));
 }
 
 /* Details whose content is made when they are opened or printed. */
@@ -124,6 +125,11 @@ function linearTicks(lo, hi) {
   for (let k = Math.floor(lo / step + 1e-9); k * step < hi + step * 0.999; k++) ticks.push(+(k * step).toPrecision(12));
   return ticks;
 }
+function doublings(lo, hi) {
+  const ticks = [];
+  for (let e = Math.ceil(Math.log2(lo)); 2 ** e <= hi; e++) ticks.push(2 ** e);
+  return ticks;
+}
 function tickText(v, log) {
   if (log) {
     const e = Math.round(Math.log10(v));
@@ -143,8 +149,9 @@ function marker(shape, x, y, attributes) {
   return svg("circle", {cx: x, cy: y, r: 4, ...attributes});
 }
 
-/* A plot. o: {title, x: {label, ticks: [[x, text]] or none, whole: no fractions, min, max}, y: {label, log,
-   unit, kind: of format}, series: [{name, color, dash, shape, line: bool, marks: bool, off, points: [{x, y, p, label}]}]}
+/* A plot. o: {title, x: {label, ticks: [[x, text]] or none, whole: no fractions, log, min, max}, y: {label, log,
+   unit, kind: of format}, tall, series: [{name, color, dash, shape, line: bool, marks: bool, off, points: [{x, y, p, label, mark}]}]}
+   mark: text beside the point, if there is room for it. tall: a plot with many marks.
    p: JSON pointer of y; y may be text (nan) and is then not drawn but in the table. */
 function plot(o) {
   const figure = el("figure", {}, el("figcaption", {}, o.title)), holder = el("div");
@@ -181,7 +188,7 @@ function missing(o) {
 }
 
 function drawPlot(o, width) {
-  const shown = o.series.filter(s => !s.off), height = Math.max(220, Math.min(340, width * 0.55));
+  const shown = o.series.filter(s => !s.off), height = o.tall ? 440 : Math.max(220, Math.min(340, width * 0.55));
   const ok = v => canDraw(o, v);
   const ys = shown.flatMap(s => s.points.map(p => p.y)).filter(ok);
   const xs = o.series.flatMap(s => s.points.map(p => p.x));
@@ -193,13 +200,14 @@ function drawPlot(o, width) {
   const yTicks = o.y.log ? logTicks(Math.min(...ys), Math.max(...ys)) : linearTicks(Math.min(o.y.min ?? Infinity, ...ys), Math.max(...ys));
   const left = 62, right = width - 12, top = 10, bottom = height - 44;
   const xMin = o.x.min ?? Math.min(...xs), xMax = o.x.max ?? Math.max(...xs);
-  const px = x => xMax > xMin ? left + 8 + (x - xMin) / (xMax - xMin) * (right - left - 16) : (left + right) / 2;
+  const fx = o.x.log ? Math.log2 : v => v;
+  const px = x => xMax > xMin ? left + 8 + (fx(x) - fx(xMin)) / (fx(xMax) - fx(xMin)) * (right - left - 16) : (left + right) / 2;
   const lo = yTicks[0], hi = yTicks[yTicks.length - 1], f = o.y.log ? Math.log10 : v => v;
   const py = y => bottom - (f(y) - f(lo)) / (f(hi) - f(lo) || 1) * (bottom - top);
   for (const t of yTicks)
     root.append(svg("g", {class: "tick"}, svg("line", {class: "rule", x1: left, x2: right, y1: py(t), y2: py(t)}),
       svg("text", {x: left - 6, y: py(t) + 4, "text-anchor": "end"}, tickText(t, o.y.log))));
-  const all = o.x.ticks || linearTicks(xMin, xMax).filter(t => (!o.x.whole || Number.isInteger(t)) && t >= xMin - 1e-9 && t <= xMax + 1e-9).map(t => [t, tickText(t)]);
+  const all = o.x.ticks || (o.x.log ? doublings(xMin, xMax) : linearTicks(xMin, xMax)).filter(t => (!o.x.whole || Number.isInteger(t)) && t >= xMin - 1e-9 && t <= xMax + 1e-9).map(t => [t, tickText(t)]);
   const longest = Math.max(...all.map(t => String(t[1]).length)) * 7 + 10;
   const every = Math.max(1, Math.ceil(all.length * longest / (right - left)));
   all.forEach(([t, text], i) => {
@@ -219,7 +227,7 @@ function drawPlot(o, width) {
     }
     if (s.line !== false) root.append(svg("path", {class: "line", d, stroke: s.color, "stroke-dasharray": s.dash || null}));
   }
-  const dots = [];
+  const dots = [], marks = [], taken = [];
   for (const s of shown) for (const p of s.points) {
     if (!ok(p.y) || s.marks === false) continue;
     const text = [`${s.name}: ${format(p.y, o.y.kind || "real")} ${o.y.unit || ""}`.trim(), p.label];
@@ -227,11 +235,45 @@ function drawPlot(o, width) {
     tipOn(dot, text.join("\n"));
     root.append(dot);
     dots.push(dot);
-    if (p.mark) root.append(svg("text", {class: "small", x: px(p.x), y: py(p.y) - 8,
-      "text-anchor": px(p.x) > right - 40 ? "end" : px(p.x) < left + 40 ? "start" : "middle"}, p.mark.length > 16 ? p.mark.slice(0, 15) + "…" : p.mark));
+    taken.push(boxAround(px(p.x), py(p.y), 10, 10));
+    if (p.mark) marks.push({x: px(p.x), y: py(p.y), text: p.mark.length > 16 ? p.mark.slice(0, 15) + "…" : p.mark});
   }
+  root.append(placeMarks(marks, taken, {left, right, top, bottom}));
   root.addEventListener("keydown", e => walk(dots, e));
   return root;
+}
+
+/* ---- texts beside points ---- */
+
+const boxAround = (x, y, w, h) => ({x0: x - w / 2, x1: x + w / 2, y0: y - h / 2, y1: y + h / 2});
+const meet = (a, b) => a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b.y1 && b.y0 < a.y1;
+const ruler = document.createElement("canvas").getContext("2d");
+
+/* Each mark goes to the first free place around its point, the nearest places first: it covers no point
+   and no other mark and stays inside of area. A mark that stands apart from its point gets a line to it.
+   A mark without a free place is left out; the point's own text says the same. */
+function placeMarks(marks, taken, area) {
+  const group = svg("g", {class: "marks", "aria-hidden": "true"});
+  ruler.font = "11px " + getComputedStyle(document.body).fontFamily;
+  for (const m of marks) {
+    const w = ruler.measureText(m.text).width + 2, h = 12;
+    const place = () => {
+      for (let gap = 7; gap < 32; gap += 6)
+        for (const [dx, dy] of [[1, 0], [-1, 0], [0, -1], [0, 1], [1, -1], [-1, -1], [1, 1], [-1, 1], [0.5, -1], [-0.5, -1], [0.5, 1], [-0.5, 1]]) {
+          const b = boxAround(m.x + dx * (gap + w / 2), m.y + dy * (gap + h / 2), w, h);
+          if (b.x0 < area.left || b.x1 > area.right || b.y0 < area.top || b.y1 > area.bottom || taken.some(t => meet(t, b))) continue;
+          return {b, gap};
+        }
+      return null;
+    };
+    const found = place();
+    if (!found) continue;
+    const {b, gap} = found;
+    taken.push(b);
+    if (gap > 7) group.append(svg("line", {x1: m.x, y1: m.y, x2: Math.max(b.x0, Math.min(b.x1, m.x)), y2: Math.max(b.y0, Math.min(b.y1, m.y))}));
+    group.append(svg("text", {class: "small", x: (b.x0 + b.x1) / 2, y: b.y1 - 3, "text-anchor": "middle"}, m.text));
+  }
+  return group;
 }
 
 /* Tab reaches a plot once; from there arrows go from point to point. */
@@ -245,7 +287,8 @@ function walk(dots, e) {
   to.focus();
 }
 
-/* The plot's numbers: a row per x, a column per series. A label that comes again is another row. */
+/* The plot's numbers: a row per x, a column per series; of more than eight series over fewer points a row per
+   series, which fits on paper. A label that comes again is another row. */
 function numbers(o) {
   const rows = [];
   o.series.forEach((s, k) => s.points.forEach(p => {
@@ -253,9 +296,12 @@ function numbers(o) {
     if (row) row[1][k] = p;
     else rows.push([p.label, {[k]: p}]);
   }));
+  const value = (i, k) => rows[i][1][k] && rows[i][1][k].p ? show(rows[i][1][k].p, o.y.kind || "real") : "–";
+  if (o.series.length > 8 && o.series.length > rows.length)
+    return lazy("Numbers", () => table(o.title, [{head: "series", row: true, cell: k => o.series[k].name},
+      ...rows.map((r, i) => ({head: r[0], num: true, cell: k => value(i, k)}))], o.series.length));
   return lazy("Numbers", () => table(o.title, [{head: o.x.name || o.x.label, row: true, cell: i => rows[i][0]},
-    ...o.series.map((s, k) => ({head: s.name, num: true,
-      cell: i => rows[i][1][k] && rows[i][1][k].p ? show(rows[i][1][k].p, o.y.kind || "real") : "–"}))], rows.length));
+    ...o.series.map((s, k) => ({head: s.name, num: true, cell: i => value(i, k)}))], rows.length));
 }
 
 /* ---- the page's frame ---- */

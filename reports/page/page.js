@@ -35,18 +35,34 @@ function matrix() {
   if (!m.types.length) return;
   section("matrix", "Conformance", el("p", {}, "Does each subject compute what the file says? A cell has the largest share of an error bound that any of its cases used: above 100\u00a0% is a failure, above 50\u00a0% is marginal."),
     table("Types by subjects", [{head: "type or suite", row: true, cell: i => m.types[i]},
-      ...m.subjects.map(s => ({head: s, cell: i => matrixCell(m.types[i], s)}))], m.types.length));
+      ...m.subjects.map(s => ({head: s, cell: i => matrixCell(m.types[i], s)}))], m.types.length, "dense"));
 }
 
 /* ---- one model in all types ---- */
 
 function subjectCell(p, s) {
   if (!s) return el("td", {class: "none"}, "not asked");
-  if (s.verdict === "not_run") return el("td", {class: badStatus(s.status) ? "long fail" : "long skip-cell"}, badStatus(s.status) ? "✗\u00a0" + s.status : "skipped",
-    el("small", {}, s.reason || ""));
+  if (s.verdict === "not_run") return el("td", {class: badStatus(s.status) ? "fail" : "skip-cell", title: s.reason}, badStatus(s.status) ? "✗\u00a0" + s.status : "skipped");
   const kind = badStatus(s.status) ? "fail" : s.verdict === "tie" ? "tie" : s.status;
   return el("td", {class: kind, style: `--used: ${Math.min(1, 2 * real(s.used))}`}, kind === "fail" ? "✗\u00a0" : kind === "pass" ? "✓\u00a0" : "≈\u00a0",
     show(p + "/used", "percent"), el("small", {}, s.verdict === "agree" ? s.status : s.verdict + ", token ", s.verdict === "agree" ? null : show(p + "/top_id")));
+}
+/* Why subjects did not run: a reason is said once, with its types unless it holds for all of them. */
+function notRun(types, subjects) {
+  const lines = subjects.flatMap(s => {
+    const having = types.filter(t => t.subjects[s] && t.subjects[s].verdict === "not_run" && t.subjects[s].reason);
+    return [...new Set(having.map(t => t.subjects[s].reason))].map(reason => {
+      const names = having.filter(t => t.subjects[s].reason === reason).map(t => t.type.toUpperCase());
+      return `Not run on ${s}${names.length < types.length ? ` in ${names.join(", ")}` : ""}: ${reason}`;
+    });
+  });
+  return lines.map(line => el("p", {class: "note"}, line));
+}
+/* The likeliest token; the others are folded away. */
+function topTokens(top, p) {
+  const token = n => [top[n].text ? el("q", {title: "token " + top[n].id}, visible(top[n].text)) : ["token ", show(`${p}/${n}/id`)], " ", show(`${p}/${n}/logit`, "real")];
+  if (top.length < 2) return el("span", {class: "top"}, top.length ? token(0) : "–");
+  return el("details", {class: "top"}, el("summary", {}, token(0)), el("ol", {start: 2}, top.slice(1).map((_, n) => el("li", {}, token(n + 1)))));
 }
 function models() {
   DATA.models.forEach((model, k) => {
@@ -58,18 +74,17 @@ function models() {
       {head: "type", row: true, cell: i => types[i].type.toUpperCase()},
       {head: "bits", num: true, cell: i => show(t(i) + "/bits_per_weight", "real")},
       {head: "size", num: true, cell: i => show(t(i) + "/bytes", "bytes")},
-      {head: "top tokens, logits", cell: i => el("ol", {class: "top"}, types[i].top.map((top, n) =>
-        el("li", {}, top.text ? el("q", {title: "token " + top.id}, visible(top.text)) : ["token ", show(`${t(i)}/top/${n}/id`)], " ", show(`${t(i)}/top/${n}/logit`, "real"))))},
+      {head: "top token, logit", cell: i => topTokens(types[i].top, t(i) + "/top")},
       {head: "margin", num: true, cell: i => show(t(i) + "/margin", "real")},
       {head: "KL mean", num: true, cell: i => show(t(i) + "/kl_mean", "real")},
       {head: "KL max", num: true, cell: i => show(t(i) + "/kl_max", "real")},
       {head: "same top", num: true, cell: i => types[i].kl_mean === null ? "–" : [show(t(i) + "/same_top"), " of ", show(t(i) + "/prompts")]},
-      ...subjects.map(s => ({head: s, cell: i => subjectCell(`${t(i)}/subjects/${escapePointer(s)}`, types[i].subjects[s])}))], types.length));
+      ...subjects.map(s => ({head: s, cell: i => subjectCell(`${t(i)}/subjects/${escapePointer(s)}`, types[i].subjects[s])}))], types.length, "dense"), notRun(types, subjects));
     const measured = types.map((x, i) => [x, i]).filter(([x]) => x.kl_mean !== null).sort((a, b) => real(a[0].bits_per_weight) - real(b[0].bits_per_weight));
     if (measured.length) content.push(plot({title: "Cost of a type: KL divergence from the master",
-      x: {label: "bits per weight", name: "type", min: 0}, y: {label: "KL (nats)", unit: "nats", log: true},
+      x: {label: "bits per weight", name: "type", log: true}, y: {label: "KL (nats)", unit: "nats", log: true}, tall: true,
       series: [["mean over positions", "kl_mean"], ["worst position", "kl_max"]].map(([name, key], n) => ({name, line: false, shape: n ? "diamond" : "circle", color: colorOf(n),
-        points: measured.map(([x, i]) => ({x: real(x.bits_per_weight), y: real(x[key]), p: `${t(i)}/${key}`, label: x.type.toUpperCase(), mark: !n && measured.length <= 8 ? x.type.toUpperCase() : null}))}))}));
+        points: measured.map(([x, i]) => ({x: real(x.bits_per_weight), y: real(x[key]), p: `${t(i)}/${key}`, label: x.type.toUpperCase(), mark: n ? null : x.type.toUpperCase()}))}))}));
     content.push(layers(model, t));
     section("model-" + k, `Tensor types: ${model.name}`, ...content);
   });
@@ -170,8 +185,8 @@ function effects() {
       {head: "KL max", num: true, cell: i => show(t(i) + "/kl_max", "real")}, {head: "same top", num: true, cell: i => spread(i, "same_top")},
       {head: "top 5 in common", num: true, cell: i => show(t(i) + "/top5_overlap", "real")}, {head: "perplexity", num: true, cell: i => show(t(i) + "/perplexity", "real")},
       {head: "its ratio", num: true, cell: i => spread(i, "perplexity_ratio")}, {head: "grade", cell: i => types[i].grade}], types.length));
-    if (types.length > 1) content.push(plot({title: "KL divergence against bits per weight", x: {label: "bits per weight", name: "type", min: 0}, y: {label: "KL (nats)", unit: "nats", log: true},
-      series: [{name: "mean", line: false, points: types.map((x, i) => ({x: real(x.bits_per_weight), y: real(x.kl_mean.value), p: t(i) + "/kl_mean/value", label: name(i), mark: types.length <= 8 ? name(i) : null}))}]}));
+    if (types.length > 1) content.push(plot({title: "KL divergence against bits per weight", x: {label: "bits per weight", name: "type", log: true}, y: {label: "KL (nats)", unit: "nats", log: true}, tall: true,
+      series: [{name: "mean", line: false, points: types.map((x, i) => ({x: real(x.bits_per_weight), y: real(x.kl_mean.value), p: t(i) + "/kl_mean/value", label: name(i), mark: name(i)}))}]}));
     if (types.some(x => x.layers.length)) content.push(plot({title: "Error of the residual stream over layers, as a share of it", choose: types.length > 6, x: {label: "layer", name: "layer", whole: true}, y: {label: "relative error", log: true},
       series: types.map((x, i) => ({name: name(i), off: i >= 6, points: x.layers.map((l, j) => ({x: l.layer, y: real(l.relative_error), p: `${t(i)}/layers/${j}/relative_error`, label: "layer " + l.layer}))}))}));
     types.forEach((x, i) => {
@@ -239,18 +254,24 @@ function coverage() {
     holes.length ? el("details", {}, el("summary", {}, `${holes.length} ${plural(holes.length, "pair")} of type and subject without a case`), el("p", {}, holes.join(", "))) : null,
     el("h3", {}, "Run"), full);
 }
+/* Older programs wrote the paths of shared objects: of /usr/lib/libz.so.1.2 stays libz 1.2. */
+const library = text => text.startsWith("/") ? text.split("/").pop().replace(/\.so(\.|$)/, " ").trim() : text;
+/* What is known of a machine: [[name, text, hash]]. */
 function facts(env) {
-  const list = el("dl", {class: "facts"}), add = (name, value) => list.append(el("dt", {}, name), el("dd", {}, value));
-  for (const key of ["host", "kernel", "cpu", "compiler", "flags"]) add(key, env[key]);
-  for (const d of env.devices) add("device " + d.subject, [d.name, d.driver, d.api, d.features].filter(Boolean).join(" · "));
-  for (const m of env.models) add("model", [m.path, el("br"), el("code", {}, m.sha256)]);
-  add("golden data", env.vectors_sha256 ? el("code", {}, env.vectors_sha256) : "none");
-  add("libraries", env.libraries.join(", "));
-  return list;
+  return [...["host", "kernel", "cpu", "compiler", "flags"].map(key => [key, env[key]]),
+    ...env.devices.map(d => ["device " + d.subject, [d.name, d.driver, d.api, d.features].filter(Boolean).join(" · ")]),
+    ...env.models.map(m => ["model", m.path, m.sha256]),
+    ["golden data", env.vectors_sha256 ? "" : "none", env.vectors_sha256],
+    ["libraries", [...new Set(env.libraries.map(library))].sort().join(", ")]];
 }
+/* One list for all machines of a merged report: of another machine, what differs from the first. */
 function environment() {
-  section("environment", "Environment", facts(DATA.environment), el("p", {class: "note"}, `Seed ${DATA.seed}, schema ${DATA.schema_version}.`),
-    ...(DATA.machines || []).flatMap(m => [el("h3", {}, "Machine " + m.machine), facts(m)]));
+  const list = el("dl", {class: "facts"}), first = facts(DATA.environment), known = new Set(first.map(f => JSON.stringify(f)));
+  const add = ([name, text, hash], machine) => list.append(el("dt", {}, name, machine ? [" on ", machine] : null),
+    el("dd", {}, text, text && hash ? el("br") : null, hash ? el("code", {}, hash) : null));
+  for (const f of first) add(f);
+  for (const m of DATA.machines || []) for (const f of facts(m)) if (!known.has(JSON.stringify(f))) add(f, m.machine);
+  section("environment", "Environment", list, el("p", {class: "note"}, `Seed ${DATA.seed}, schema ${DATA.schema_version}.`));
 }
 
 head();

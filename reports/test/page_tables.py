@@ -25,14 +25,17 @@ def visible(s):
 
 
 def pivot(caption, first, series):
-    """The numbers of a plot: a row per label (more if it comes again), a column per series. series: [(name,
-    [(label, text)])]"""
+    """The numbers of a plot: a row per label (more if it comes again), a column per series; of more than eight
+    series over fewer points a row per series. series: [(name, [(label, text)])]"""
     rows = {}
     for k, (_, points) in enumerate(series):
         seen = {}
         for label, text in points:
             seen[label] = seen.get(label, -1) + 1
             rows.setdefault((label, seen[label]), ["–"] * len(series))[k] = text
+    if len(series) > 8 and len(series) > len(rows):
+        return caption, ["series"] + [label for label, _ in rows], [
+            [name] + [row[k] for row in rows.values()] for k, (name, _) in enumerate(series)]
     return caption, [first] + [name for name, _ in series], [[label] + row for (label, _), row in rows.items()]
 
 
@@ -60,7 +63,7 @@ def subject_cell(s, shown):
         return "not asked"
     failed = is_bad(s["status"])
     if s["verdict"] == "not_run":
-        return ("✗ " + s["status"] if failed else "skipped") + (s.get("reason") or "")
+        return "✗ " + s["status"] if failed else "skipped"
     mark = "✗ " if failed else "≈ " if s["verdict"] == "tie" or s["status"] != "pass" else "✓ "
     return mark + shown(s["used"], "percent") + (
         s["status"] if s["verdict"] == "agree" else f"{s['verdict']}, token {shown(s['top_id'], 'number')}")
@@ -70,12 +73,12 @@ def model(m, shown):
     types = m["types"]
     subjects = list(dict.fromkeys(s for t in types for s in t["subjects"]))
     rows = [[t["type"].upper(), real(t["bits_per_weight"], shown), shown(t["bytes"], "bytes"),
-             "".join((visible(k["text"]) if k["text"] else f"token {k['id']}") + " " + real(k["logit"], shown) for k in t["top"]),
+             "".join((visible(k["text"]) if k["text"] else f"token {k['id']}") + " " + real(k["logit"], shown) for k in t["top"]) or "–",
              real(t["margin"], shown), real(t["kl_mean"], shown), real(t["kl_max"], shown),
              "–" if t["kl_mean"] is None else f"{t['same_top']} of {t['prompts']}",
              *[subject_cell(t["subjects"].get(s), shown) for s in subjects]] for t in types]
     yield (f"{m['name']} in {len(types)} {plural(len(types), 'type')}",
-           ["type", "bits", "size", "top tokens, logits", "margin", "KL mean", "KL max", "same top", *subjects], rows)
+           ["type", "bits", "size", "top token, logit", "margin", "KL mean", "KL max", "same top", *subjects], rows)
     measured = sorted((t for t in types if t["kl_mean"] is not None), key=lambda t: t["bits_per_weight"])
     if measured:
         yield pivot("Cost of a type: KL divergence from the master", "type", [
@@ -166,6 +169,14 @@ def of_report(r, m, shown):
 
 def sentences(r, m):
     """Counts that stand in sentences."""
+    for x in r["models"]:
+        reasons = {}
+        for t in x["types"]:
+            for subject, v in t["subjects"].items():
+                if v["verdict"] == "not_run" and v.get("reason"):
+                    reasons.setdefault((subject, v["reason"]), []).append(t["type"].upper())
+        for (subject, reason), names in reasons.items():
+            yield f"Not run on {subject}" + ("" if len(names) == len(x["types"]) else f" in {', '.join(names)}") + f": {reason}"
     if r["mutants"]:
         kinds = list(dict.fromkeys(x["verdict"] for x in r["mutants"]))
         yield ", ".join(f"{sum(x['verdict'] == k for x in r['mutants'])} {k}" for k in kinds) + "."

@@ -201,7 +201,8 @@ def check_tables(check, name, found, wanted):
 def check_dots(check, name, figures):
     """The points of a plot say what its table says, and stand the higher the larger they are."""
     for f in figures:
-        cells = {plain(f"{s}: {v}"): v for row in f["rows"][1:] for s, v in zip(f["rows"][0][1:], row[1:])}
+        heads = f["rows"][0]
+        cells = {plain(f"{row[0] if heads[0] == 'series' else s}: {v}"): v for row in f["rows"][1:] for s, v in zip(heads[1:], row[1:])}
         points = []
         for d in f["dots"]:
             said = next((k for k in cells if plain(d["text"]).startswith(k)), None)
@@ -337,6 +338,34 @@ PRINT = """(() => {
 PRINTED = "dispatchEvent(new Event('afterprint')); [...document.querySelectorAll('details')].filter(d => d.open).length"
 
 
+# Texts beside points, and where everything stands.
+MARKS = """[...document.querySelectorAll("figure")].filter(f => f.querySelector(".marks")).map(f => {
+  const box = e => { const b = e.getBBox(); return [b.x, b.y, b.x + b.width, b.y + b.height]; };
+  return {title: f.querySelector("figcaption").textContent, width: f.querySelector(".marks").ownerSVGElement.viewBox.baseVal.width,
+    texts: [...f.querySelectorAll(".marks text")].map(e => [e.textContent, box(e)]),
+    dots: [...f.querySelectorAll(".dot")].map(e => [e.getAttribute("aria-label"), box(e)])};
+})"""
+# The matrix from its section's head to its last row; what of the folded tokens is open.
+DENSE = """({rows: document.querySelectorAll("#matrix tbody tr").length, height: (() => {
+    const s = document.querySelector("#matrix"); return s ? s.querySelector("table").getBoundingClientRect().bottom - s.getBoundingClientRect().top : 0; })(),
+  folded: document.querySelectorAll("details.top").length, open: document.querySelectorAll("details.top[open]").length,
+  environments: document.querySelectorAll("dl.facts").length,
+  paths: [...document.querySelectorAll("dl.facts dt")].filter(e => e.textContent === "libraries" && /[/]|[.]so/.test(e.nextSibling.textContent)).length})"""
+
+
+def check_marks(check, name, figures, wide):
+    """Texts beside points cover no point and no other text; where there is room, every type has one."""
+    meet = lambda a, b: a[0] + 1 < b[2] and b[0] + 1 < a[2] and a[1] + 2 < b[3] and b[1] + 2 < a[3]
+    for f in figures:
+        for i, (text, box) in enumerate(f["texts"]):
+            over = [t for t, b in f["texts"][:i] + f["dots"] if meet(box, b)]
+            check.that(not over, f"{name}: {f['title']}: {text!r} covers {over[:3]}")
+            check.that(box[0] >= 0 and box[2] <= f["width"] + 1, f"{name}: {f['title']}: {text!r} is cut off")
+        if wide and f["title"].startswith("Cost of a type"):
+            types = sorted(said.split(", ", 1)[1] for said, _ in f["dots"] if said.startswith("mean"))
+            check.that(sorted(t for t, _ in f["texts"]) == types, f"{name}: {f['title']}: marks {f['texts']}, types {types}")
+
+
 def check_print(check, browser, url, strict):
     """On paper (A4 within its margins) all is open, nothing is cut off, and the palette is the light one."""
     browser.open(url, 718, 1000, False, "dark", media="print")
@@ -348,19 +377,28 @@ def check_print(check, browser, url, strict):
     check.that(browser.evaluate(PRINTED) == s["before"], "print: what was opened for paper stays open")
 
 
-def check_view(check, browser, url, view, data, wanted, said):
+def check_view(check, browser, url, view, data, wanted, said, plainly):
+    """plainly: the report's names have a usual length."""
     name = view[0]
     browser.open(url, *view[1:])
     tip_text = browser.evaluate(TIP)
     check.that(tip_text, f"{name}: a point that has the focus shows no tooltip")
     check.that(browser.evaluate(WALK), f"{name}: Tab and arrows do not go over the plots as they should")
     check.that(not browser.evaluate(MARKUP), f"{name}: text of the report became markup")
+    dense, wide = browser.evaluate(DENSE), view[1] >= 1280
+    check.that(not dense["open"], f"{name}: {dense['open']} lists of tokens are open")
+    if plainly:
+        check.that("models" not in data or dense["environments"] == 1 and dense["paths"] == 0, f"{name}: the environment is {dense}")
+        # All of 27 types are seen at once on a screen of 800 pixels.
+        check.that(not wide or dense["height"] <= 200 + 22 * dense["rows"],
+                   f"{name}: {dense['rows']} rows of the matrix are {dense['height']} pixels high")
+        check_marks(check, name, browser.evaluate(MARKS), wide)
     browser.evaluate(OPEN_ALL)
     check_numbers(check, browser.evaluate(NUMBERS), data)
     check_tables(check, name, browser.evaluate(TABLES), wanted)
     check_dots(check, name, browser.evaluate(DOTS))
     texts = [plain(t) for t in browser.evaluate("[...document.querySelectorAll('p, summary')].map(e => e.textContent)")]
-    for sentence in said:
+    for sentence in map(plain, said):
         check.that(any(t.endswith(sentence) and not t.removesuffix(sentence)[-1:].isdigit() for t in texts),
                    f"{name}: the page does not say {sentence!r}")
     stray = browser.evaluate(STRAY)
@@ -412,13 +450,13 @@ def main():
                 check_kept(check, data, path)
                 wanted, said = list(page_tables.of_kept(data["reports"], shown)), []
             else:
-                with open(path, encoding="utf-8") as f:
+                with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as f:
                     report = json.load(f)
                 check_data(check, data, report)
                 wanted = list(page_tables.of_report(report, data["matrix"], shown))
                 said = list(page_tables.sentences(report, data["matrix"]))
             for view in VIEWS:
-                check_view(check, browser, url, view, data, wanted, said)
+                check_view(check, browser, url, view, data, wanted, said, "hostile" not in path)
                 if shots:
                     os.makedirs(shots, exist_ok=True)
                     browser.open(url, *view[1:])
