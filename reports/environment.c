@@ -55,8 +55,8 @@ json_t *environment_make(void)
     return env;
 }
 
-/* Writes name and version of a shared object, "libz 1.2.13" for a path that ends in libz.so.1.2.13. False if
- * the path is none of a shared object. */
+/* Writes name and version of a shared object: "libz 1.2.13" for a path that ends in libz.so.1.2.13.
+ * Returns false if the path is not one of a shared object. */
 static bool library_name(const char *path, char *out, size_t cap)
 {
     const char *base = strrchr(path, '/') + 1, *so = strstr(base, ".so");

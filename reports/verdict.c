@@ -66,12 +66,12 @@ struct counts {
 static struct counts counts_of(const json_t *report)
 {
     const json_t *sum = json_object_get(report, "summary");
-    return (struct counts){
-        .bad = (long long)(json_count(sum, "fail") + json_count(sum, "crash") +
-                           json_count(sum, "timeout")),
-        .good = (long long)(json_count(sum, "pass") + json_count(sum, "marginal")),
-        .waived = (long long)json_count(sum, "waived"),
-        .skipped = (long long)json_count(sum, "skip")};
+    return (struct counts){.bad = (long long)(json_count(sum, "fail") + json_count(sum, "crash") +
+                                              json_count(sum, "timeout")),
+                           .good =
+                               (long long)(json_count(sum, "pass") + json_count(sum, "marginal")),
+                           .waived = (long long)json_count(sum, "waived"),
+                           .skipped = (long long)json_count(sum, "skip")};
 }
 
 /* The verdict of the first localisation that found something; "" if none did. */

@@ -153,6 +153,54 @@ def test_schema(files):
 
 # ---- formats ----
 
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def check_picture(path):
+    """The picture of a report: drawing and text alone, and of the first model a row per type with its numbers."""
+    with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as f:
+        r = json.load(f)
+    text = run("report", "svg", path)
+    root = xml.fromstring(text)
+    assert {e.tag.removeprefix(SVG) for e in root.iter()} <= {"svg", "title", "style", "rect", "text", "tspan", "path", "circle"}
+    assert "url(" not in text and not [a for e in root.iter() for a in e.attrib if "href" in a or a.startswith("on")]
+    assert root.get("width") == "900" and "prefers-color-scheme:dark" in root.find(SVG + "style").text
+    verdict = json.loads(run("report", "html", path).split('<script type="application/json" id="data">')[1].split("</script>")[0])["verdict"]
+    legal = lambda s: re.sub("[\x00-\x08\x0b-\x1f\ufffe\uffff]", "\ufffd", s)
+    assert root.find(SVG + "title").text == legal(verdict["text"])
+    rows = {}  # by the base line of their texts
+    for e in root.iter(SVG + "text"):
+        assert float(e.get("y")) < float(root.get("height"))
+        rows.setdefault(float(e.get("y")), []).append("".join(e.itertext()))
+    lines = [row[0] for y, row in sorted(rows.items())]
+    assert lines[0].startswith("✓ " if verdict["good"] else "✗ ") and lines[0][2:] in legal(verdict["text"])
+    types = r["models"][0]["types"]
+    subjects = list(dict.fromkeys(s for t in types for s in t["subjects"]))[:4]
+    short = lambda s: legal(s if len(s) <= 14 else s[:14] + "…")
+    table = [row for y, row in sorted(rows.items())][lines.index("type") + 1:][:len(types)]
+    for row, t in zip(table, types, strict=True):
+        number = lambda v: "–" if v is None else v if isinstance(v, str) else f"{v:.3g}"
+        want = [short(re.sub("[a-z]", lambda m: m[0].upper(), t["type"])), f"{t['bits_per_weight']:.2f}", number(t["kl_mean"]),
+                "–" if t["kl_mean"] is None else f"{t['same_top']}/{t['prompts']}"]
+        assert row[:4] == want, (row, want)
+        for said, v in zip(row[4:], map(t["subjects"].get, subjects), strict=True):
+            failed = v and bad(v)
+            if not v or v["verdict"] == "not_run":
+                assert said == ("–" if not v else "✗ " + v["status"] if failed else "skipped"), said
+            else:
+                mark = "✗" if failed else "≈" if v["verdict"] == "tie" or v["status"] != "pass" else "✓"
+                assert said == (f"✗ {v['used']}" if isinstance(v["used"], str) else f"{mark} {100 * v['used']:.3g} %"), said
+    # The points stand as their numbers do, means and worst positions alike.
+    for key, marks in ("kl_mean", [float(e.get("cx")) for e in root.iter(SVG + "circle")]), (
+            "kl_max", [float(re.match("M([0-9.]+)", e.get("d"))[1]) for e in root.iter(SVG + "path") if e.get("class") == "worst"]):
+        values = [t[key] for t in types if isinstance(t[key], (int, float)) and t[key] > 0]
+        assert len(marks) == len(values)
+        order = [x for _, x in sorted(zip(values, marks))]
+        assert all(a <= b + 0.1 for a, b in zip(order, order[1:])), key
+        assert all(180 <= x <= 760 for x in marks), marks
+    return text
+
+
 def test_formats(_):
     r = read(SAMPLE)
     tree = xml.fromstring(run("report", "junit", SAMPLE))
@@ -200,6 +248,11 @@ def test_formats(_):
     many["cases"] += [dict(r["cases"][2], name=f"decode.q4_K.n{i}.vulkan:0") for i in range(20000)]
     md = run("report", "markdown", write("many.json", recount(many)))
     assert len(md.encode()) < 1 << 20 and "more" in md
+    check_picture(SAMPLE)
+    kept = os.path.join(REPORTS, "kept")
+    with open(os.path.join(kept, "example.svg"), encoding="utf-8") as f:
+        assert f.read() == check_picture(os.path.join(kept, "0.1.0-10843e9617dc.json.gz")), (
+            "reports/kept/example.svg is not what assay report svg makes")
     page = run("report", "html", SAMPLE)
     assert page.count("</script>") == 2 and "http://" not in page.replace("http://www.w3.org/2000/svg", "") and "https://" not in page
     print("all formats hold what the report holds")
@@ -243,6 +296,7 @@ def check_hostile(doc, path):
     rows = [line for line in md.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows if line.startswith(("| type | cpu", "| Q4"))}) <= 2
     run("report", "html", path)
+    check_picture(path)
     d = os.path.join(work, "diff.json")
     run("report", "diff", path, path, "--json", d)
     assert len(read(d)["failing"]) == len(bad_cases)
@@ -269,7 +323,7 @@ def test_hostile(_):
                     ("no tool", lambda d: d.pop("tool")), ("models that are none", lambda d: d.update(models=[3]))]:
         doc = read(SAMPLE)
         f(doc)
-        for action in "html", "junit", "markdown", "sarif", "csv":
+        for action in "html", "svg", "junit", "markdown", "sarif", "csv":
             assert run("report", action, write("damaged.json", doc), code=1) == "", what
     print("text stays text, names stay whole")
 
@@ -474,7 +528,7 @@ def test_index(_):
 
 def test_usage(_):
     assert "signoff" in run("report", "--help")
-    for action in "html markdown junit sarif csv validate merge diff gate signoff index".split():
+    for action in "html svg markdown junit sarif csv validate merge diff gate signoff index".split():
         text = run("report", action, "--help")
         assert text.startswith("usage: assay report"), action
         assert all(len(line) <= 90 for line in text.splitlines()), action

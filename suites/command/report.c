@@ -9,6 +9,7 @@ static const struct action {
     int (*run)(int argc, char **argv);
 } actions[] = {
     {"html", "REPORT", "one page with everything, for a browser", report_convert},
+    {"svg", "REPORT", "a picture: verdict, types and what they cost", report_convert},
     {"markdown", "REPORT", "a summary for a pipeline's page", report_convert},
     {"junit", "REPORT", "JUnit XML", report_convert},
     {"sarif", "REPORT", "failures at their source, SARIF 2.1.0", report_convert},

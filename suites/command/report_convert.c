@@ -1,4 +1,4 @@
-/* assay report html, markdown, junit, sarif, csv; validate; merge. */
+/* assay report html, svg, markdown, junit, sarif, csv; validate; merge. */
 #include "reports/embedded.h"
 #include "reports/formats.h"
 #include "command/report_args.h"
@@ -15,7 +15,7 @@
 /* ---- one report into another format ------------------------------------------------------ */
 
 static const char convert_help[] =
-    "usage: assay report html|markdown|junit|sarif|csv REPORT [options]\n\n"
+    "usage: assay report html|svg|markdown|junit|sarif|csv REPORT [options]\n\n"
     "  --out FILE     write to this file instead of to standard output\n"
     "  --table NAME   csv: cases (default) or bench\n";
 
@@ -25,6 +25,7 @@ static enum status convert(struct buffer *out, const char *format, const json_t 
     if (strcmp(format, "csv") == 0) return format_csv(out, report, table ? table : "cases", e);
     if (table) return fail(e, ST_USAGE, "--table belongs to csv");
     if (strcmp(format, "html") == 0) return format_html(out, report, e);
+    if (strcmp(format, "svg") == 0) return format_svg(out, report, e);
     if (strcmp(format, "markdown") == 0) return format_markdown(out, report, e);
     if (strcmp(format, "junit") == 0) return format_junit(out, report, e);
     return format_sarif(out, report, e);

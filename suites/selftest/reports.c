@@ -53,12 +53,13 @@ static struct case_id made_up(size_t i)
 
 /* ---- numbers and texts that JSON does not have ------------------------------------------- */
 
-/* Bytes that are no UTF-8, between characters of one to four bytes: one that never is, a sequence that
- * ends too early, a surrogate, a long form of a short character. */
+/* Characters of one to four bytes, and between them bytes that are not UTF-8: a byte that never is,
+ * a sequence that ends too early, a surrogate, a long form of a short character. */
 static const char odd_text[] = "\x01 \"quotes\" \xff\xc3\xa4 \xe2\x82 \xe6\xbc\xa2\xed\xa0\x80"
                                "\xf0\x9f\x8e\x89\xc0\xaf|\xf0\x9f";
 #define BAD "\xef\xbf\xbd"
-static const char odd_text_mended[] = "\x01 \"quotes\" " BAD "\xc3\xa4 " BAD BAD " \xe6\xbc\xa2" BAD BAD BAD
+static const char odd_text_mended[] = "\x01 \"quotes\" " BAD "\xc3\xa4 " BAD BAD
+                                      " \xe6\xbc\xa2" BAD BAD BAD
                                       "\xf0\x9f\x8e\x89" BAD BAD "|" BAD BAD;
 #undef BAD
 
