@@ -1,4 +1,4 @@
-/* A test case as reports know it: its identity, its name, and what it leaves behind. */
+/* A test case as reports have it: identity, name and result. */
 #ifndef CASE_H
 #define CASE_H
 
@@ -15,7 +15,6 @@ enum case_status {
 };
 /* "pass", "marginal", ... as in the report. */
 const char *case_status_name(enum case_status s);
-
 
 /* What a case leaves behind; goes into the report as it is. */
 struct case_result {
@@ -37,8 +36,8 @@ struct case_id {
     const char *suite, *op, *type, *shape, *subject;
 };
 
-/* Writes suite.op.type.shape.subject, without the absent parts, and returns out. CASE_NAME bytes hold
- * any name, also one that ends in a plug-in's path. */
+/* Writes suite.op.type.shape.subject, without the absent parts, and returns out. CASE_NAME bytes
+ * are enough for any name, also for one that ends in the path of a plug-in. */
 enum { CASE_NAME = 4096 + 512 };
 const char *case_name(const struct case_id *c, char *out, size_t cap);
 

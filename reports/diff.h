@@ -4,7 +4,8 @@
 
 #include "reports/buffer.h"
 
-/* Kinds of change: DIFF(name, alarm, what). alarm: it makes the comparison fail. */
+/* The kinds of change: DIFF(name, alarm, what). A change whose alarm is true makes the comparison
+ * fail; what completes the sentence "N cases ...". */
 #define DIFF_KINDS(DIFF)                                                                           \
     DIFF(regressed, true, "passed before and fail now, or are new and fail")                       \
     DIFF(missing, true, "ran before and do not run now")                                           \
@@ -28,7 +29,8 @@ struct diff_kind_info {
 };
 extern const struct diff_kind_info diff_kinds[DIFF_END];
 
-/* {"regressed": [{name, old, new, ...}], ..., "note": text or null} */
+/* Compares two reports: {"regressed": [{name, old, new, ...}], ..., "note": text or null}, with one
+ * list per kind of change. The caller owns it. */
 json_t *diff_make(const json_t *before, const json_t *after);
 
 #endif

@@ -11,7 +11,8 @@ struct embedded {
 extern const struct embedded embedded_files[];
 extern const size_t embedded_n;
 
-/* Its bytes; asking for one that is not there is a bug. */
+/* The bytes of an embedded file, by its path in this folder ("page/page.css"). A name that does not
+ * exist is a bug. */
 struct span embedded_file(const char *name);
 
 #endif

@@ -1,5 +1,5 @@
-/* The formats that a report is converted to. Each function takes a report that report_load has read,
- * appends to out, and returns ST_NOMEM if there is no memory. */
+/* The formats that a report is converted to. Each function takes a report that report_load has
+ * read, appends to out, and returns ST_NOMEM if there is no memory. */
 #ifndef FORMATS_H
 #define FORMATS_H
 
@@ -12,8 +12,8 @@ enum status format_junit(struct buffer *out, const json_t *report, struct err *e
 enum status format_markdown(struct buffer *out, const json_t *report, struct err *e);
 /* SARIF 2.1.0, with one result per failed case, located at the source of its operation. */
 enum status format_sarif(struct buffer *out, const json_t *report, struct err *e);
-/* CSV (RFC 4180), with one row per case or per measurement of speed. table is "cases" or "bench"; any
- * other name is ST_USAGE. */
+/* CSV (RFC 4180), with one row per case or per measurement of speed. table is "cases" or "bench";
+ * any other name is ST_USAGE. */
 enum status format_csv(struct buffer *out, const json_t *report, const char *table, struct err *e);
 /* SVG without script, 900 pixels wide: the verdict, and the types of the first model with their KL
  * divergences. */

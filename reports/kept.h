@@ -1,9 +1,10 @@
-/* One page about many reports: how budget used, pass counts and speed went over versions. */
+/* One page about many reports: charts of used bounds, passed cases and speed over versions. */
 #ifndef KEPT_H
 #define KEPT_H
 
 #include "reports/buffer.h"
 
+/* Appends the page over the n reports of these paths, in the order of their versions and times. */
 enum status kept_page(struct buffer *out, const char *const *paths, size_t n, struct err *e);
 
 #endif

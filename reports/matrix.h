@@ -1,12 +1,12 @@
-/* Coverage summed up to tensor types (or suites without one) by subjects. */
+/* The matrix of a report: its coverage, summed up to tensor types by subjects. */
 #ifndef MATRIX_H
 #define MATRIX_H
 
 #include <jansson.h>
 
 /* {"types": [..], "subjects": [..], "cells": {TYPE: {SUBJECT: {asked, run, skipped, failed, used,
- * reason}}}}. Types in upper case; what has no type stands under the name of its suite, what has no
- * subject under "assay". */
+ * reason}}}}. Types are in upper case. Cases without a type are counted under the name of their
+ * suite, cases without a subject under "assay". The caller owns the matrix. */
 json_t *matrix_make(const json_t *report);
 
 #endif

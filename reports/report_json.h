@@ -1,4 +1,4 @@
-/* What the files that fill the report share: values as JSON. */
+/* Values as JSON, and whole reports: what the files that write and read reports share. */
 #ifndef REPORT_JSON_H
 #define REPORT_JSON_H
 
@@ -6,37 +6,41 @@
 
 #include <jansson.h>
 
-/* A number, or "nan", "inf", "-inf". */
+/* A JSON number, or one of the strings "nan", "inf", "-inf". */
 json_t *report_number(double x);
-/* Text with bytes that are not UTF-8 replaced; NULL gives null. */
+/* A JSON string. Each byte of s that is not part of valid UTF-8 becomes U+FFFD. NULL gives null. */
 json_t *report_text(const char *s);
-/* One of the report's arrays ("locate"), borrowed. */
+/* One of the report's arrays, by name ("locate"). The report owns it. */
 json_t *report_list(struct report *r, const char *name);
 
-/* An empty report without its head and cases. */
+/* Makes the members of an empty report that stand behind its cases. The caller owns it. */
 json_t *report_rest(void);
-/* Counts a case in the coverage table; index: an object for report_count's own use, {} at first. */
+/* Counts a case in the coverage table. index: an object that is empty at first, in which
+ * report_count finds a table's cells again. */
 void report_count(json_t *coverage, json_t *index, const json_t *c);
-/* Is a the larger share of a bound? Of numbers as they stand in JSON: nan is the largest. */
+/* Is a a larger share of a bound than b? Both are as JSON has them; nan counts as the largest. */
 bool uses_more(const json_t *a, const json_t *b);
-/* fail, crash or timeout */
+/* Is the status "fail", "crash" or "timeout"? */
 bool status_is_bad(const char *status);
 
-/* Members by path ("tool.version"), NULL, "", NAN or 0 if there is none. Numbers that were written
- * as text come back as such. */
+/* A member by its path ("tool.version"). If there is none, json_at returns NULL, json_text "",
+ * json_real_at NAN and json_count 0. json_real_at returns NAN and infinities for the strings that
+ * stand for them. What they return belongs to j. */
 json_t *json_at(const json_t *j, const char *path);
 const char *json_text(const json_t *j, const char *path);
 double json_real_at(const json_t *j, const char *path);
 json_int_t json_count(const json_t *j, const char *path);
 
-/* Reads a report, gzip-compressed or not. One that ends in the middle of a write is recovered as
- * far as it goes and is then not complete. */
+/* Reads a report, which may be gzip-compressed, and checks it against the schema. Of a file that
+ * ends in the middle of a write, the whole cases are recovered; the report is then not complete.
+ * The caller owns *out. */
 enum status report_load(json_t **out, const char *path, struct err *e);
-/* Computes coverage and summary from the cases. */
+/* Replaces coverage and summary by what the cases add up to. */
 void report_recount(json_t *root);
-/* Reports into one: cases, models and the rest one after the other, coverage and summary counted
- * anew. Environments that differ are kept in machines[], and what comes from there is marked with
- * machine. Unless any_version, all must be of the same build. */
+/* Merges n reports into one file: cases, models and the other lists are joined in the order of
+ * paths, coverage and summary are counted anew. An environment that differs from the first is kept
+ * in machines[], and what comes from it is marked with the member "machine". Unless any_version is
+ * set, reports of different builds are refused. */
 enum status report_merge(const char *const *paths, size_t n, bool any_version, const char *out,
                          struct err *e);
 

@@ -1,6 +1,6 @@
-/* A JSON document that is readable at any moment: its cases are written as they come, everything
- * else (the rest) again behind them at every checkpoint. A process that dies leaves the document of
- * the last checkpoint, with "complete": false. Memory: one checkpoint's worth of cases. */
+/* A JSON document that can be read at any moment. Cases are appended; all members behind them (the
+ * rest) are written again at every checkpoint. A process that dies leaves the document of the last
+ * checkpoint, with "complete": false. Memory holds the cases since the last checkpoint. */
 #ifndef STREAM_H
 #define STREAM_H
 
@@ -10,27 +10,27 @@
 
 struct stream;
 
-/* head: members that go in front of the cases and no longer change. Without a path, all cases wait
- * in memory until stream_path names one. */
+/* head: the members in front of the cases, which never change. All cases wait in memory until
+ * stream_path names a file. */
 enum status stream_open(struct stream **out, json_t *head, struct err *e);
 void stream_close(struct stream *s);
 
-/* Where the document goes; it appears there now. An older file is replaced, not overwritten. */
+/* Creates the document's file now. An older file at path is replaced, not overwritten. */
 enum status stream_path(struct stream *s, const char *path, json_t *rest, struct err *e);
 bool stream_has_path(const struct stream *s);
-/* True if the file can be brought up to date: not a pipe. */
+/* True if the file can be written again at a checkpoint; false for a pipe, or without a file. */
 bool stream_is_live(const struct stream *s);
 
-/* Takes a case over; it reaches the file with the next checkpoint. */
+/* Appends a case, which the next checkpoint writes. The stream owns item from then on. */
 void stream_case(struct stream *s, json_t *item);
 
-/* True when a checkpoint is worth its time: something waits, and the last one is long enough ago
- * that checkpoints take at most a twentieth of the run. */
+/* True if a checkpoint is worth its time: many cases wait, or some wait and the last checkpoint is
+ * so long ago that checkpoints take at most a twentieth of the run. */
 bool stream_is_due(const struct stream *s);
-/* Writes what waits, and rest. A failure is kept and returned by the next call, too. */
+/* Writes the cases that wait, and rest. If a write failed, all later calls return its error. */
 enum status stream_checkpoint(struct stream *s, json_t *rest, struct err *e);
 
-/* The last checkpoint: pipes and devices get everything now. */
+/* The last checkpoint. A pipe or a device gets the whole document now. */
 enum status stream_finish(struct stream *s, json_t *rest, struct err *e);
 
 #endif

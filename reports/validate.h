@@ -1,4 +1,4 @@
-/* Is a document what its schema says? */
+/* Compares a document with its schema. */
 #ifndef VALIDATE_H
 #define VALIDATE_H
 
@@ -9,16 +9,16 @@
 enum { FINDINGS_MAX = 20 };
 
 struct findings {
-    size_t n; /* also those beyond FINDINGS_MAX, which have no text */
+    size_t n; /* may exceed FINDINGS_MAX; findings beyond it have no text */
     char text[FINDINGS_MAX][400];
 };
 
-/* schema_name: an embedded file, "schema.json". */
+/* Adds what doc has against the schema. schema_name: the schema's embedded file, "schema.json". */
 enum status validate_schema(struct findings *out, const char *schema_name, json_t *doc,
                             struct err *e);
 
-/* What a schema cannot say: summary and coverage are what the cases add up to, statuses agree with
- * the numbers beside them. */
+/* Adds what the schema cannot express: a summary or coverage that is not what the cases add up to,
+ * a status that contradicts the numbers beside it. */
 void validate_sums(struct findings *out, const json_t *report);
 
 #endif
