@@ -1,10 +1,15 @@
-/* A backend: memory on a device, and the table of operations. One struct of arguments per
- * operation (a row of reference/spec/ops.def). Values are f32 unstated otherwise, in row-major
- * order, the last dimension contiguous. An operation whose slot is NULL is not supported.
+/* A backend: memory on a device, and the table of operations. Each operation (a row of
+ * reference/spec/ops.def) takes one struct of arguments (a block of reference/spec/args.def). Values
+ * are f32 unless stated otherwise, in row-major order, the last dimension contiguous. An operation
+ * whose slot is NULL is not supported.
  *
  * Operations are queued in order; each sees the results of those before it. They may return
- * before they have run: backend download and flush wait. Arguments are checked by the caller
+ * before they have run: the backend's download and flush wait. Arguments are checked by the caller
  * (engine/arch, suites), sizes in range of uint32_t.
+ *
+ * In place, that is with out being the same view as an input, these may be called: rms_norm,
+ * layer_norm, softmax, scale, softcap and scale_rows (out = x), the functions of one value (out = x) and
+ * of two (out = a or b). rope has no out, it changes x. In no other case do arguments overlap.
  */
 #ifndef BACKEND_H
 #define BACKEND_H
@@ -14,9 +19,12 @@
 
 struct backend; /* an opened device; each backend has a struct of its own that begins with
                    struct backend_base */
-struct dbuf;    /* memory on it */
+/* A device buffer: memory of that device, made by alloc or import and freed by release. Each backend
+ * has a struct of its own. */
+struct dbuf;
 
-/* Bytes from off on. The bytes belong to the buffer's owner. buf NULL: absent. */
+/* Bytes of a device buffer from off on; the argument that takes the view says how many. A view owns
+ * nothing. buf NULL: the argument is absent. */
 struct view {
     struct dbuf *buf;
     size_t off; /* multiple of 4 */
@@ -29,156 +37,25 @@ struct weight {
     uint32_t n_in, n_out;
 };
 
-/* out (n, n_in) = rows ids[i] of w, decoded. ids (n) i32, each in [0, n_out). */
-struct op_get_rows {
-    struct weight w;
-    struct view ids, out;
-    uint32_t n;
-};
-
-/* Per row of n, out may be x:
- *   rms_norm:   out = x / sqrt(mean(x^2) + eps) * w; b absent
- *   layer_norm: out = (x - mean) / sqrt(var + eps) * w + b, var = mean((x - mean)^2); b may be absent
- * Row r takes row r % w_rows of w and b (w_rows, n): weights of each head, if w_rows > 1. */
-struct op_norm {
-    struct view x, w, b, out;
-    uint32_t rows, n, w_rows;
-    float eps;
-};
-
-/* out (n_cols, n_out) = W x (+ bias). x (n_cols, n_in), bias (n_out) or absent. matvec is for 1
- * to 8 columns, matmul for any number. out must not overlap x. */
-struct op_matmul {
-    struct weight w;
-    struct view x, bias, out;
-    uint32_t n_cols;
-};
-
-/* out (n_tokens, n_used, n_out) = W[ids[t][s]] x (+ bias[ids[t][s]]), ids (n_tokens, n_used) i32,
- * each in [0, n_experts). w holds n_experts matrices of w.n_out rows, one after the other; bias
- * (n_experts, n_out) or absent. x is (n_tokens, n_in), or (n_tokens, n_used, n_in) if x_per_slot.
- * The same expert may come up in any number of tokens and slots, or in none. */
-struct op_matmul_id {
-    struct weight w;
-    struct view x, ids, bias, out;
-    uint32_t n_tokens, n_used, n_experts;
-    bool x_per_slot;
-};
-
 enum rope_pairing { ROPE_NORM, ROPE_NEOX }; /* pairs (2p, 2p+1) or (p, p + n_dims/2) */
-
-/* Rotates dimensions [first, first + n_dims) of each head in place: x (n_tokens, n_heads,
- * head_dim). Pairs count from first on. table (n_tokens, n_dims/2, 2) holds cos and sin, made on
- * the host in double precision. */
-struct op_rope {
-    struct view x, table;
-    uint32_t n_tokens, n_heads, head_dim, first, n_dims;
-    enum rope_pairing pairing;
-};
-
-/* cache row cells[t] = src row t, converted to type. src (n_tokens, row), cells (n_tokens) i32,
- * cache (n_cells, row) of type; row a multiple of the type's block. F16 and BF16 round to nearest
- * even; how Q8_0, Q4_0, Q5_1 and IQ4_NL are rounded is in reference/ref.h (ref_cache_encode). */
-struct op_kv_write {
-    struct view src, cells, cache;
-    uint32_t n_tokens, row;
-    enum tensor_type type;
-};
-
-/* q (n_tokens, n_heads, head_dim); k (n_cells, n_kv_heads, head_dim) of k_type, v (n_cells,
- * n_kv_heads, value_dim) of v_type; pos, first (n_tokens) i32, cell_pos (n_cells) i32: the position
- * that a cell holds, -1 = empty. Query t sees cell c iff first[t] <= cell_pos[c] <= pos[t], first[t]
- * >= 0: windows and sequences are the caller's choice of first and of positions. Hidden cells never
- * matter, whatever they hold. Head h reads kv head h / (n_heads/n_kv_heads). A score is z = scale
- * q k, or softcap tanh(z / softcap) if softcap is not 0. sinks (n_heads), or absent: one more score
- * of each head, not scaled, not capped, whose weight goes nowhere. A query that sees nothing gives
- * zeros.
- *   attention:   out (n_tokens, n_heads, value_dim) = softmax(scores) v, probs unused
- *   attn_scores: probs (n_tokens, n_heads, n_cells) = scores, hidden cells -inf; v, out unused;
- *                sinks belong to softmax
- *   attn_mix:    out = probs v, hidden cells not read; q, k unused */
-struct op_attention {
-    struct view q, k, v, pos, first, cell_pos, sinks, probs, out;
-    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, value_dim, n_cells;
-    enum tensor_type k_type, v_type;
-    float scale, softcap;
-};
-
-/* out (rows, n) = softmax(x); -inf gives 0, a row of -inf only gives zeros; out may be x. sinks
- * (n_sinks), or absent: row r has one more score, sinks[r % n_sinks], that counts in the maximum
- * and in the sum and is not in out. */
-struct op_softmax {
-    struct view x, sinks, out;
-    uint32_t rows, n, n_sinks;
-};
-
-/* argmax: out (rows) i32, the lowest index of the largest value. */
-struct op_rows {
-    struct view x, out;
-    uint32_t rows, n;
-};
-
-/* out[i] = f(x[i]); out may be x. gelu is the tanh form, gelu_erf the exact one; sigmoid is
- * 1 / (1 + exp(-x)). */
-struct op_unary {
-    struct view x, out;
-    uint32_t n;
-};
-
-/* add: a + b. silu_mul: silu(a) * b. gelu_mul: gelu(a) * b. gelu_erf_mul: gelu_erf(a) * b.
- * swiglu_oai: with g = min(a, 7), u = clamp(b, -7, 7): g / (1 + exp(-1.702 g)) * (u + 1). out may
- * be a or b. */
-struct op_binary {
-    struct view a, b, out;
-    uint32_t n;
-};
-
-/* scale: out[i] = factor * x[i]. softcap: out[i] = factor * tanh(x[i] / factor), factor > 0. out may
- * be x. */
-struct op_scale {
-    struct view x, out;
-    uint32_t n;
-    float factor;
-};
-
-/* out (rows, n): row r of x times factors[r]; out may be x. */
-struct op_scale_rows {
-    struct view x, factors, out;
-    uint32_t rows, n;
-};
-
-/* out[r * out_row + g * out_group + i] = x[r * x_row + g * x_group + i] for r < rows, g < groups,
- * i < n: strides in values, 0 repeats. out must not overlap x. */
-struct op_copy {
-    struct view x, out;
-    uint32_t rows, groups, n;
-    uint32_t x_row, x_group, out_row, out_group;
-};
-
 enum route_gating { ROUTE_SOFTMAX = 1, ROUTE_SIGMOID = 2, ROUTE_SOFTMAX_CHOSEN = 3 };
 
-/* Expert choice, per token: logits (n_tokens, n_experts), ids (n_tokens, n_used) i32 and weights
- * (n_tokens, n_used) out. p = softmax or sigmoid of the logits over all experts, or the logits
- * themselves (ROUTE_SOFTMAX_CHOSEN). Selection values are p + bias; bias (n_experts) or absent. With
- * n_groups > 1, which are n_experts / n_groups neighbours each, only the n_groups_used groups with
- * the largest sums of their two best selection values count. The n_used largest are chosen, the
- * lowest index among equals (groups likewise). Weights are p of the chosen, without bias, or the
- * softmax over their logits; normalise: divided by max(sum, 2^-14); then times scale. Slots are in
- * order of descending weight, the lower index first among equals. n_experts <= 1024. */
-struct op_route {
-    struct view logits, bias, ids, weights;
-    uint32_t n_tokens, n_experts, n_used, n_groups, n_groups_used;
-    enum route_gating gating;
-    bool normalise;
-    float scale;
-};
-
-/* out (n_tokens, n) = sum over s of weights[t][s] x[t][s]; x (n_tokens, n_used, n), weights
- * (n_tokens, n_used). out must not overlap x. */
-struct op_moe_sum {
-    struct view x, weights, out;
-    uint32_t n_tokens, n_used, n;
-};
+/* The arguments of operations: struct op_get_rows, op_norm, op_matmul ... from the blocks of
+ * reference/spec/args.def, which say what each operation computes, and from what shapes. An argument
+ * that is absent has no buffer. */
+/* clang-format off */
+#define ARGS(name, plug_in)            struct op_##name {
+#define WEIGHT(args, name)             struct weight name;
+#define INPUT(args, name, as, values)  struct view name;
+#define OUTPUT(args, name, as, values) struct view name;
+#define SIZE(args, name)               uint32_t name;
+#define CODE(args, kind, name, as)     kind name;
+#define REAL(args, name)               float name;
+#define UNUSED(args, as, values)
+#define FIXED(args, as, value)
+#define END(name, plug_in)             };
+/* clang-format on */
+#include "spec/args.def"
 
 struct backend_stats {
     uint64_t dispatches; /* operations that ran on the device since it was opened */

@@ -108,10 +108,10 @@ struct assay_softmax {
     uint32_t rows, n, n_sinks;
 };
 
-/* argmax: out (rows) i32, the lowest index of the largest. */
+/* argmax: out (rows), the lowest index of the largest. */
 struct assay_rows {
     const float *x;
-    void *out;
+    int32_t *out;
     uint32_t rows, n;
 };
 

@@ -156,150 +156,75 @@ static struct assay_weight weight(struct host *h, struct weight w)
     return (struct assay_weight){at(h, w.at), (uint32_t)w.type, w.n_in, w.n_out};
 }
 
-/* One function per struct of arguments: the same with addresses. */
-static int with_get_rows(struct host *h, const struct op_get_rows *a,
-                         int (*f)(void *, const struct assay_get_rows *))
-{
-    const struct assay_get_rows o = {weight(h, a->w), at(h, a->ids), at(h, a->out), a->n};
-    return f(h->s->ctx, &o);
-}
+/* What the list of arguments calls F32, I32 and BYTES. */
+typedef float host_F32;
+typedef int32_t host_I32;
+typedef void host_BYTES;
 
-static int with_norm(struct host *h, const struct op_norm *a,
-                     int (*f)(void *, const struct assay_norm *))
-{
-    const struct assay_norm o = {at(h, a->x), at(h, a->w), at(h, a->b), at(h, a->out),
-                                 a->rows,     a->n,        a->w_rows,   a->eps};
-    return f(h->s->ctx, &o);
-}
+/* The plug-in's structs as the list has them. */
+/* clang-format off */
+#define ARGS(name, plug_in)            struct listed_##name {
+#define WEIGHT(args, name)             struct assay_weight name;
+#define INPUT(args, name, as, values)  const host_##values *as;
+#define OUTPUT(args, name, as, values) host_##values *as;
+#define SIZE(args, name)               uint32_t name;
+#define CODE(args, kind, name, as)     uint32_t as;
+#define REAL(args, name)               float name;
+#define UNUSED(args, as, values)       const host_##values *as;
+#define FIXED(args, as, value)         float as;
+#define END(name, plug_in)             };
+/* clang-format on */
+#include "spec/args.def"
 
-static int with_matmul(struct host *h, const struct op_matmul *a,
-                       int (*f)(void *, const struct assay_matmul *))
-{
-    const struct assay_matmul o = {weight(h, a->w), at(h, a->x), at(h, a->bias), at(h, a->out),
-                                   a->n_cols};
-    return f(h->s->ctx, &o);
-}
+/* assay_subject.h, which is written by hand, has the same fields at the same places, and no others. */
+#define SAME(field, kind)                                                                          \
+    _Static_assert(_Generic(((theirs *)0)->field, kind : 1, default : 0) &&                        \
+                       offsetof(theirs, field) == offsetof(listed, field),                         \
+                   "assay_subject.h and spec/args.def differ in " #field);
+#define ARGS(name, plug_in)                                                                        \
+    static inline void check_##name(void)                                                          \
+    {                                                                                              \
+        typedef struct listed_##name listed;                                                       \
+        typedef struct assay_##plug_in theirs;                                                     \
+        _Static_assert(sizeof(theirs) == sizeof(listed),                                           \
+                       "assay_subject.h has other fields than spec/args.def: assay_" #plug_in);
+#define WEIGHT(args, name)             SAME(name, struct assay_weight)
+#define INPUT(args, name, as, values)  SAME(as, const host_##values *)
+#define OUTPUT(args, name, as, values) SAME(as, host_##values *)
+#define SIZE(args, name)               SAME(name, uint32_t)
+#define CODE(args, kind, name, as)     SAME(as, uint32_t)
+#define REAL(args, name)               SAME(name, float)
+#define UNUSED(args, as, values)       SAME(as, const host_##values *)
+#define FIXED(args, as, value)         SAME(as, float)
+#define END(name, plug_in)             }
+#include "spec/args.def"
 
-static int with_matmul_id(struct host *h, const struct op_matmul_id *a,
-                          int (*f)(void *, const struct assay_matmul_id *))
-{
-    const struct assay_matmul_id o = {weight(h, a->w), at(h, a->x),   at(h, a->ids),
-                                      at(h, a->bias),  at(h, a->out), a->n_tokens,
-                                      a->n_used,       a->n_experts,  a->x_per_slot};
-    return f(h->s->ctx, &o);
-}
+/* One function per struct of arguments: calls f with the same arguments, addresses in place of keys.
+ * Values come in order and without names, so that the compiler refuses a field without one. */
+/* clang-format off */
+#define ARGS(name, plug_in)                                                                        \
+    static int with_##name(struct host *h, const struct op_##name *a,                              \
+                           int (*f)(void *, const struct assay_##plug_in *))                       \
+    {                                                                                              \
+        const struct assay_##plug_in theirs = {
+#define WEIGHT(args, name)             weight(h, a->name),
+#define INPUT(args, name, as, values)  at(h, a->name),
+#define OUTPUT(args, name, as, values) at(h, a->name),
+#define SIZE(args, name)               a->name,
+#define CODE(args, kind, name, as)     (uint32_t)a->name,
+#define REAL(args, name)               a->name,
+#define UNUSED(args, as, values)       NULL,
+#define FIXED(args, as, value)         (value),
+#define END(name, plug_in)                                                                         \
+        };                                                                                         \
+        return f(h->s->ctx, &theirs);                                                              \
+    }
+#include "spec/args.def"
+/* clang-format on */
 
-static int with_rope(struct host *h, const struct op_rope *a,
-                     int (*f)(void *, const struct assay_rope *))
-{
-    const struct assay_rope o = {
-        at(h, a->x), at(h, a->table),         a->n_tokens, a->n_heads, a->head_dim,
-        a->n_dims,   a->pairing == ROPE_NEOX, a->first};
-    return f(h->s->ctx, &o);
-}
-
-static int with_kv_write(struct host *h, const struct op_kv_write *a,
-                         int (*f)(void *, const struct assay_kv_write *))
-{
-    const struct assay_kv_write o = {at(h, a->src), at(h, a->cells), at(h, a->cache),
-                                     a->n_tokens,   a->row,          (uint32_t)a->type};
-    return f(h->s->ctx, &o);
-}
-
-static int with_attention(struct host *h, const struct op_attention *a,
-                          int (*f)(void *, const struct assay_attention *))
-{
-    const struct assay_attention o = {.q = at(h, a->q),
-                                      .k = at(h, a->k),
-                                      .v = at(h, a->v),
-                                      .pos = at(h, a->pos),
-                                      .first = at(h, a->first),
-                                      .cell_pos = at(h, a->cell_pos),
-                                      .sinks = at(h, a->sinks),
-                                      .probs = at(h, a->probs),
-                                      .out = at(h, a->out),
-                                      .n_tokens = a->n_tokens,
-                                      .n_heads = a->n_heads,
-                                      .n_kv_heads = a->n_kv_heads,
-                                      .head_dim = a->head_dim,
-                                      .value_dim = a->value_dim,
-                                      .n_cells = a->n_cells,
-                                      .k_type = (uint32_t)a->k_type,
-                                      .v_type = (uint32_t)a->v_type,
-                                      .scale = a->scale,
-                                      .softcap = a->softcap};
-    return f(h->s->ctx, &o);
-}
-
-static int with_softmax(struct host *h, const struct op_softmax *a,
-                        int (*f)(void *, const struct assay_softmax *))
-{
-    const struct assay_softmax o = {at(h, a->x), at(h, a->sinks), at(h, a->out), a->rows,
-                                    a->n,        a->n_sinks};
-    return f(h->s->ctx, &o);
-}
-
-static int with_rows(struct host *h, const struct op_rows *a,
-                     int (*f)(void *, const struct assay_rows *))
-{
-    const struct assay_rows o = {at(h, a->x), at(h, a->out), a->rows, a->n};
-    return f(h->s->ctx, &o);
-}
-
-static int with_unary(struct host *h, const struct op_unary *a,
-                      int (*f)(void *, const struct assay_elements *))
-{
-    const struct assay_elements o = {at(h, a->x), NULL, at(h, a->out), a->n, 1};
-    return f(h->s->ctx, &o);
-}
-
-static int with_binary(struct host *h, const struct op_binary *a,
-                       int (*f)(void *, const struct assay_elements *))
-{
-    const struct assay_elements o = {at(h, a->a), at(h, a->b), at(h, a->out), a->n, 1};
-    return f(h->s->ctx, &o);
-}
-
-static int with_scale(struct host *h, const struct op_scale *a,
-                      int (*f)(void *, const struct assay_elements *))
-{
-    const struct assay_elements o = {at(h, a->x), NULL, at(h, a->out), a->n, a->factor};
-    return f(h->s->ctx, &o);
-}
-
-static int with_scale_rows(struct host *h, const struct op_scale_rows *a,
-                           int (*f)(void *, const struct assay_scale_rows *))
-{
-    const struct assay_scale_rows o = {at(h, a->x), at(h, a->factors), at(h, a->out), a->rows,
-                                       a->n};
-    return f(h->s->ctx, &o);
-}
-
-static int with_copy(struct host *h, const struct op_copy *a,
-                     int (*f)(void *, const struct assay_copy *))
-{
-    const struct assay_copy o = {at(h, a->x), at(h, a->out), a->rows,    a->groups,   a->n,
-                                 a->x_row,    a->x_group,    a->out_row, a->out_group};
-    return f(h->s->ctx, &o);
-}
-
-static int with_route(struct host *h, const struct op_route *a,
-                      int (*f)(void *, const struct assay_route *))
-{
-    const struct assay_route o = {at(h, a->logits),    at(h, a->bias), at(h, a->ids),
-                                  at(h, a->weights),   a->n_tokens,    a->n_experts,
-                                  a->n_used,           a->n_groups,    a->n_groups_used,
-                                  (uint32_t)a->gating, a->normalise,   a->scale};
-    return f(h->s->ctx, &o);
-}
-
-static int with_moe_sum(struct host *h, const struct op_moe_sum *a,
-                        int (*f)(void *, const struct assay_moe_sum *))
-{
-    const struct assay_moe_sum o = {at(h, a->x), at(h, a->weights), at(h, a->out),
-                                    a->n_tokens, a->n_used,         a->n};
-    return f(h->s->ctx, &o);
-}
+_Static_assert(ROPE_NORM == 0 && ROPE_NEOX == 1, "assay_rope.neox is not zero for NEOX pairs");
+_Static_assert(ROUTE_SOFTMAX == 1 && ROUTE_SIGMOID == 2 && ROUTE_SOFTMAX_CHOSEN == 3,
+               "assay_route.gating has these values");
 
 static void do_op(struct host *h, const struct plugin_head *m)
 {

@@ -1,6 +1,6 @@
 /* What kernels are told: one struct per kernel family, passed by value. Shared between the kernels
  * and the host that launches them, so no more than plain C. Pointers are device addresses.
- * Layouts as in engine/backend.h: row-major, the last dimension contiguous. */
+ * Fields and layouts are those of reference/spec/args.def, which engine/cuda/plan.c checks. */
 #ifndef CUDA_ARGS_H
 #define CUDA_ARGS_H
 
