@@ -1,7 +1,7 @@
 /* An example of a plug-in: an engine of single operations in plain C, for F32 and F16 weights, with
  * everything that `assay locate` needs of a model in those types.
  *
- *     cc -std=c17 -shared -fPIC -Iinclude -o plain.so suites/plugins/plain.c -lm
+ *     cc -std=c17 -shared -fPIC -Isuites/plugins -o plain.so suites/plugins/plain.c -lm
  *
  * The environment variable PLAIN_FAULT makes it misbehave, for the tests of the harness: "crash",
  * "hang" in rms_norm, "residual": add forgets its second operand, "refuse": rms_norm fails. */

@@ -1,5 +1,5 @@
 /* The child's side: holds the library and the buffers; see subject_plugin.h. */
-#include "include/assay_subject.h"
+#include "plugins/assay_subject.h"
 #include "subject/plugin.h"
 
 #include <dlfcn.h>
