@@ -9,7 +9,8 @@
  *
  * In place, that is with out being the same view as an input, these may be called: rms_norm,
  * layer_norm, softmax, scale, softcap and scale_rows (out = x), the functions of one value (out = x) and
- * of two (out = a or b). rope has no out, it changes x. In no other case do arguments overlap.
+ * of two (out = a or b). rope has no out, it changes x. In no other case does an output overlap another
+ * argument.
  */
 #ifndef BACKEND_H
 #define BACKEND_H
