@@ -27,7 +27,7 @@ static const char help[] =
     "  --decode           token by token, not the prompt at once\n"
     "  --kv TYPE          type of the KV cache (default f32):\n"
     "                     " CACHE_TYPES "\n"
-    "  --list             print the names of the sites\n\n"
+    "  --list             print the sites: our name, llama.cpp's, shape and meaning\n\n"
     "Exit status: 0 written, 1 an error, 2 usage, 77 no such device here.\n";
 
 struct args {
@@ -102,12 +102,30 @@ static int parse(int argc, char **argv, struct args *a)
     return check_sites(a);
 }
 
+/* What a site holds for each token. */
+static const char *const columns_of[] = {
+    [WIDTH_EMBD] = "n_embd",
+    [WIDTH_Q] = "n_heads x head_dim",
+    [WIDTH_KV] = "n_kv_heads x head_dim",
+    [WIDTH_FF] = "n_ff",
+    [WIDTH_VOCAB] = "n_vocab",
+    [WIDTH_SCORES] = "n_heads x n_cells",
+    [WIDTH_EXPERTS] = "n_experts",
+};
+
 static int print_list(void)
 {
-    printf("%-14s %-14s %-6s %s\n", "site", "llama.cpp", "per", "what");
-    for (size_t i = 0; i < SITE_COUNT; i++)
-        printf("%-14s %-14s %-6s %s\n", site_table[i].name, site_table[i].llama_name,
-               site_table[i].scope == SITE_LAYER ? "layer" : "model", site_title((enum site)i));
+    static const char *const row = "%-16s %-16s %-22s %s\n";
+    printf(row, "site", "llama.cpp", "values of a token", "what");
+    for (size_t i = 0; i < SITE_COUNT; i++) {
+        const char *layer = site_table[i].scope == SITE_LAYER ? "-L" : "";
+        char name[40], theirs[40];
+        snprintf(name, sizeof name, "%s%s", site_table[i].name, layer);
+        snprintf(theirs, sizeof theirs, "%s%s", site_table[i].llama_name, layer);
+        printf(row, name, theirs, columns_of[site_table[i].width], site_title((enum site)i));
+    }
+    printf("\nL is the number of the layer, from 0; --sites takes names without it.\n"
+           "A model has the sites that its architecture has.\n");
     return EXIT_PASS;
 }
 
