@@ -167,6 +167,9 @@ if(Python3_FOUND)
         $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR}/vectors ${CMAKE_BINARY_DIR}/locate-commands $<TARGET_FILE:assay-engine-plugin>)
     add_test(NAME locate.llama-names COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/selftest/locate_names.py
         $<TARGET_FILE:assay> ${CMAKE_BINARY_DIR}/locate-names)
+    add_test(NAME plugin.readme COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/suites/selftest/plugins_md.py
+        $<TARGET_FILE:assay> ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/plugin-readme)
+    set_tests_properties(plugin.readme PROPERTIES LABELS "full;plugin" TIMEOUT 600)
     set_tests_properties(locate.python locate.commands locate.llama-names PROPERTIES LABELS "full;locate" TIMEOUT 600)
 endif()
 add_subdirectory(suites/plugins)

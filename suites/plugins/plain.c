@@ -1,21 +1,15 @@
-/* An example of a plug-in: an engine of single operations in plain C, for F32 and F16 weights, with
- * everything that `assay locate` needs of a model in those types.
+/* The complete example of a plug-in: an engine of single operations in plain C, for F32 and F16 weights,
+ * with everything that `assay locate` needs of a LLaMA model in those types.
  *
  *     cc -std=c17 -shared -fPIC -Isuites/plugins -o plain.so suites/plugins/plain.c -lm
+ *     assay locate model-f16.gguf --subject plugin:./plain.so
  *
- * The environment variable PLAIN_FAULT makes it misbehave, for the tests of the harness: "crash",
- * "hang" in rms_norm, "residual": add forgets its second operand, "refuse": rms_norm fails. */
+ * minimal.c is the shorter one, with which to begin. */
 #include "assay_subject.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int has_fault(const char *name)
-{
-    const char *fault = getenv("PLAIN_FAULT");
-    return fault && strcmp(fault, name) == 0;
-}
 
 static float load(uint32_t type, const void *data, size_t i)
 {
@@ -74,9 +68,6 @@ static int plain_get_rows(void *ctx, const struct assay_get_rows *a)
 static int plain_rms_norm(void *ctx, const struct assay_norm *a)
 {
     (void)ctx;
-    if (has_fault("crash")) abort();
-    if (has_fault("refuse")) return ASSAY_FAILED;
-    while (has_fault("hang")) {}
     for (size_t r = 0; r < a->rows; r++) {
         double sum = 0;
         for (size_t i = 0; i < a->n; i++) sum += (double)a->x[r * a->n + i] * a->x[r * a->n + i];
@@ -229,16 +220,9 @@ static int plain_silu_mul(void *ctx, const struct assay_elements *a)
 
 static int plain_add(void *ctx, const struct assay_elements *a)
 {
-    const float keep = has_fault("residual") ? 0 : 1;
     (void)ctx;
-    for (size_t i = 0; i < a->n; i++) a->out[i] = a->a[i] + keep * a->b[i];
+    for (size_t i = 0; i < a->n; i++) a->out[i] = a->a[i] + a->b[i];
     return ASSAY_OK;
-}
-
-static const char *plain_error(void *ctx)
-{
-    (void)ctx;
-    return has_fault("refuse") ? "it was told to fail" : NULL;
 }
 
 static const struct assay_ops ops = {
@@ -259,7 +243,6 @@ static const struct assay_ops ops = {
 static const struct assay_subject subject = {
     .abi = ASSAY_SUBJECT_ABI,
     .name = "plain C",
-    .error = plain_error,
     .decode = plain_decode,
     .ops = &ops,
 };

@@ -1,12 +1,12 @@
-"""Traces for the tests of localisation: written by the code that suites/locate/README.md shows, and read
-from what Assay writes."""
+"""Traces for the tests of localisation: written by the code that suites/plugins/README.md shows, and
+read from what Assay writes."""
 import os
 import re
 import struct
 import sys
 
 here = os.path.dirname(os.path.abspath(__file__))
-with open(os.path.join(here, "..", "locate", "README.md"), encoding="utf-8") as f:
+with open(os.path.join(here, "..", "plugins", "README.md"), encoding="utf-8") as f:
     code = re.search(r"```python\n(.*?)```", f.read(), re.S).group(1)
 space = {}
 exec(code, space)  # the text under test

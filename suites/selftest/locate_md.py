@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests the writer that suites/locate/README.md shows: a trace written by it is judged as any other.
+"""Tests the writer that suites/plugins/README.md shows: a trace written by it is judged as any other.
 
 usage: locate_md.py ASSAY MODEL DIR
 """

@@ -1,5 +1,5 @@
 /* The parent's side of plug-ins: a backend whose every call goes to the child; see
- * subject_plugin.h. */
+ * subject/plugin.h. */
 #include "subject/plugin.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* The child's side: holds the library and the buffers; see subject_plugin.h. */
+/* The child's side: holds the library and the buffers; see subject/plugin.h. */
 #include "plugins/assay_subject.h"
 #include "subject/plugin.h"
 
