@@ -5,6 +5,11 @@ if(BASH)
     add_test(NAME shell COMMAND ${BASH} ${CMAKE_SOURCE_DIR}/ci/shell_test $<TARGET_FILE:assay>)
     set_tests_properties(shell PROPERTIES LABELS "quick;full;ci" TIMEOUT 120)
 endif()
+if(Python3_FOUND)
+    add_test(NAME readme COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/ci/readme_test.py $<TARGET_FILE:assay>
+        ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/readme)
+    set_tests_properties(readme PROPERTIES LABELS "full;ci" TIMEOUT 300)
+endif()
 add_test(NAME gpu-script COMMAND ${CMAKE_SOURCE_DIR}/ci/gpu_test ${CMAKE_BINARY_DIR}/gpu-script)
 set_tests_properties(gpu-script PROPERTIES LABELS "quick;full;ci" TIMEOUT 120)
 # What the CUDA backend believes of the driver, where NVIDIA's header is there to compare with.
