@@ -47,15 +47,20 @@ static void project(struct ref_pass *p, uint32_t i, const struct ref_vals *in, s
     }
 }
 
+void ref_pass_turn(struct ref_pass *p, enum site site, uint32_t i, struct ref_vals *v)
+{
+    const bool of_q = site == SITE_Q_ROPE;
+    const struct ref_rope *r = p->m->layers[i].windowed ? &p->rope_windowed : &p->rope;
+    ref_pass_rope(p, r, of_q ? p->m->shape.n_heads : p->m->shape.n_kv_heads, v);
+    if (of_q && p->m->temperature != 0) temper(p, v);
+}
+
 static void rotate(struct ref_pass *p, uint32_t i, struct heads *a)
 {
-    const struct ref_shape *s = &p->m->shape;
-    const struct ref_rope *r = p->m->layers[i].windowed ? &p->rope_windowed : &p->rope;
     if (!p->m->has_rope) return;
-    ref_pass_rope(p, r, s->n_heads, &a->q);
-    if (p->m->temperature != 0) temper(p, &a->q);
+    ref_pass_turn(p, SITE_Q_ROPE, i, &a->q);
     ref_pass_site(p, SITE_Q_ROPE, i, &a->q);
-    ref_pass_rope(p, r, s->n_kv_heads, &a->k);
+    ref_pass_turn(p, SITE_K_ROPE, i, &a->k);
     ref_pass_site(p, SITE_K_ROPE, i, &a->k);
 }
 
@@ -147,16 +152,21 @@ static bool layer_parallel(struct ref_pass *p, uint32_t i, struct ref_places *a)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static void embed(struct ref_pass *p, struct ref_places *a)
+void ref_pass_tokens(struct ref_pass *p, const int32_t *tokens, struct ref_vals *x,
+                     struct ref_vals *room)
 {
     const struct ref_model *m = p->m;
-    ref_pass_embed(p, &m->embd, p->f->tokens, &a->x);
-    if (m->embd_scale != 1) ref_pass_scale(p, m->embd_scale, &a->x);
-    if (m->pos_embd.data) {
-        ref_pass_embed(p, &m->pos_embd, p->pos, &a->h);
-        ref_pass_add(p, &a->h, 1, &a->x);
-    }
-    ref_pass_site(p, SITE_EMBD, 0, &a->x);
+    ref_pass_embed(p, &m->embd, tokens, x);
+    if (m->embd_scale != 1) ref_pass_scale(p, m->embd_scale, x);
+    if (!m->pos_embd.data) return;
+    ref_pass_embed(p, &m->pos_embd, p->pos, room);
+    ref_pass_add(p, room, 1, x);
+}
+
+void ref_pass_finish(struct ref_pass *p, struct ref_vals *logits)
+{
+    if (p->m->logit_scale != 1) ref_pass_scale(p, p->m->logit_scale, logits);
+    if (p->m->logit_cap != 0) ref_pass_cap(p, p->m->logit_cap, logits);
 }
 
 bool ref_pass_model(struct ref_pass *p, struct ref_vals *logits)
@@ -167,7 +177,8 @@ bool ref_pass_model(struct ref_pass *p, struct ref_vals *logits)
     if (!ref_pass_alloc(p, n_embd, &a.x) || !ref_pass_alloc(p, n_embd, &a.h) ||
         !ref_pass_alloc(p, n_embd, &a.h2))
         return false;
-    embed(p, &a);
+    ref_pass_tokens(p, p->f->tokens, &a.x, &a.h);
+    ref_pass_site(p, SITE_EMBD, 0, &a.x);
     for (uint32_t i = 0; i < m->shape.n_layers; i++) {
         if (ref_pass_cancelled(p, i)) return false;
         if (!(m->parallel ? layer_parallel(p, i, &a) : layer_serial(p, i, &a))) return false;
@@ -175,8 +186,7 @@ bool ref_pass_model(struct ref_pass *p, struct ref_vals *logits)
     ref_pass_norm(p, &m->output_norm, &a.x, &a.h);
     ref_pass_site(p, SITE_NORM, 0, &a.h);
     ref_pass_linear(p, &m->output, &a.h, logits);
-    if (m->logit_scale != 1) ref_pass_scale(p, m->logit_scale, logits);
-    if (m->logit_cap != 0) ref_pass_cap(p, m->logit_cap, logits);
+    ref_pass_finish(p, logits);
     ref_pass_site(p, SITE_LOGITS, 0, logits);
     return true;
 }

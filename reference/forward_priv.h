@@ -173,6 +173,17 @@ struct ref_places {
 /* The member `attention` of ordinary architectures: from a->h to a->h. */
 bool ref_self_attention(struct ref_pass *p, uint32_t layer, struct ref_places *a);
 
+/* The parts of a pass that are more than one operation above, without their sites, so that site.h
+ * computes them by the same code. */
+
+/* x: what enters layer 0. tokens has one id for each row of the pass; room is as wide as x. */
+void ref_pass_tokens(struct ref_pass *p, const int32_t *tokens, struct ref_vals *x,
+                     struct ref_vals *room);
+/* SITE_Q_ROPE or SITE_K_ROPE, in place. */
+void ref_pass_turn(struct ref_pass *p, enum site site, uint32_t layer, struct ref_vals *v);
+/* What follows the product of SITE_LOGITS, in place. */
+void ref_pass_finish(struct ref_pass *p, struct ref_vals *logits);
+
 /* From the token ids of p->f to logits, with all sites between. */
 bool ref_pass_model(struct ref_pass *p, struct ref_vals *logits);
 

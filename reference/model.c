@@ -53,6 +53,11 @@ void ref_model_close(struct ref_model *m)
     free(m);
 }
 
+const char *ref_model_arch(const struct ref_model *m)
+{
+    return m->arch->name;
+}
+
 struct ref_shape ref_model_shape(const struct ref_model *m)
 {
     return m->shape;

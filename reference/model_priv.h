@@ -3,7 +3,7 @@
 #ifndef REF_MODEL_PRIV_H
 #define REF_MODEL_PRIV_H
 
-#include "reference/ref.h"
+#include "reference/site.h"
 
 /* Allocations that are freed together. {0} is empty. */
 struct ref_blocks {
@@ -16,28 +16,6 @@ void ref_blocks_free(struct ref_blocks *b);
  * reference does not compute. */
 bool ref_fail(struct ref_err *e, const char *format, ...);
 bool ref_refuse(struct ref_err *e, const char *format, ...);
-
-/* y = scale W x + bias */
-struct ref_weight {
-    enum tensor_type type;
-    const uint8_t *data; /* n_out rows of n_in; NULL: the model has no such matrix */
-    size_t n_in, n_out;
-    const float *bias; /* n_out, or NULL */
-    double scale;
-};
-
-/* Normalises each group of n values of a row; group g takes row g % n_rows of w and b. */
-struct ref_norm {
-    const float *w; /* (n_rows, n); NULL: the model has no such norm */
-    const float *b; /* (n_rows, n); NULL: no bias */
-    size_t n, n_rows;
-};
-
-enum ref_activation {
-    REF_ACT_SILU,
-    REF_ACT_GELU,
-    REF_ACT_CLAMPED, /* ref_clamped_swiglu: only with a gate */
-};
 
 /* down(act(gate x) * (up x)), or down(act(up x)) without a gate. */
 struct ref_ffn {

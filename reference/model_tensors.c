@@ -86,7 +86,8 @@ struct ref_norm ref_load_norm_maybe(struct ref_loader *l, int layer, const char 
     const struct ref_norm norm = {.w = values_find(l, layer, name, "weight", n, n_rows),
                                   .b = values_find(l, layer, name, "bias", n, n_rows),
                                   .n = n,
-                                  .n_rows = n_rows};
+                                  .n_rows = n_rows,
+                                  .role = name};
     if (find(l, layer, name, "bias", &t)) {
         if (!norm.w) ref_load_missing(l, layer, name, "weight");
         if (l->m->arch->norm == REF_NORM_RMS)
@@ -111,6 +112,16 @@ void ref_load_norm_biased(struct ref_loader *l, int layer, const char *name,
 
 /* ---- matrices -------------------------------------------------------------------------------- */
 
+/* The tensor's whole name, as long as the model lives. */
+static const char *name_kept(struct ref_loader *l, int layer, const char *name)
+{
+    char full[REF_NAME_CAP];
+    tensor_name(layer, name, "weight", full);
+    char *kept = ref_load_alloc(l, strlen(full) + 1, 1);
+    if (kept) memcpy(kept, full, strlen(full) + 1);
+    return kept;
+}
+
 struct ref_weight ref_load_matrix_maybe(struct ref_loader *l, int layer, const char *name,
                                         size_t n_in, size_t n_out)
 {
@@ -124,6 +135,7 @@ struct ref_weight ref_load_matrix_maybe(struct ref_loader *l, int layer, const c
         .n_out = n_out,
         .bias = ref_load_vector_maybe(l, layer, name, "bias", n_out),
         .scale = scale ? (double)*scale : 1,
+        .name = name_kept(l, layer, name),
     };
 }
 
@@ -190,6 +202,7 @@ struct ref_weight *ref_load_slices(struct ref_loader *l, int layer, const char *
     size_t step;
     const float *bias = values_find(l, layer, name, "bias", n_out, n);
     const float *scale = scales_find(l, layer, name, n, &step);
+    const char *kept = name_kept(l, layer, name);
     const size_t bytes = n_out * type_bytes(type_by_id(t.type), n_in);
     for (size_t i = 0; i < n; i++)
         out[i] = (struct ref_weight){.type = t.type,
@@ -197,6 +210,7 @@ struct ref_weight *ref_load_slices(struct ref_loader *l, int layer, const char *
                                      .n_in = n_in,
                                      .n_out = n_out,
                                      .bias = bias ? bias + i * n_out : NULL,
-                                     .scale = scale ? (double)scale[i * step] : 1};
+                                     .scale = scale ? (double)scale[i * step] : 1,
+                                     .name = kept};
     return out;
 }

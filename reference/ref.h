@@ -253,6 +253,8 @@ struct ref_model;
 bool ref_model_open(struct ref_model **out, const struct ref_source *src, struct ref_err *e);
 void ref_model_close(struct ref_model *m);
 
+const char *ref_model_arch(const struct ref_model *m); /* general.architecture */
+
 struct ref_shape {
     uint32_t n_layers, n_embd;
     uint32_t n_heads, n_kv_heads; /* of queries; of keys and values */

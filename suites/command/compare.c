@@ -240,7 +240,7 @@ static enum status against_model(const struct args *a, struct side *model, struc
     record_close(&truth);
     record_close(&got);
     trace_info_free(&info);
-    ref_model_close(ref);
+    l->ref = ref;
     free(ids);
     return st;
 }

@@ -10,18 +10,16 @@
 
 static const double EXPLAINED = 0.01; /* of the error's energy may stay unexplained */
 
-enum site_kind trial_kind(const struct suspect *s)
+enum ref_site_kind trial_kind(const struct suspect *s)
 {
-    return site_fact_of(s->m, s->site, s->layer).kind;
+    return ref_site_of(s->m->ref, s->site, s->layer).kind;
 }
 
 const double *trial_input(const struct trial *t, size_t i)
 {
-    enum site from;
-    uint32_t layer;
-    if (i >= site_fact_of(t->s->m, t->s->site, t->s->layer).n_in) return NULL;
-    site_input(t->s->m, t->s->site, t->s->layer, i, &from, &layer);
-    const struct record_site *r = record_find(t->s->want, from, layer);
+    const struct ref_site site = ref_site_of(t->s->m->ref, t->s->site, t->s->layer);
+    if (i >= site.n_in) return NULL;
+    const struct record_site *r = record_find(t->s->want, site.in[i], site.in_layer[i]);
     return r ? r->value : NULL;
 }
 
@@ -109,7 +107,7 @@ static void try_clip(struct trial *t)
 /* Rows and columns of the right result at other places. */
 static void try_shifts(struct trial *t, const double *all)
 {
-    const bool linear = trial_kind(t->s) == KIND_LINEAR;
+    const bool linear = trial_kind(t->s) == REF_SITE_LINEAR;
     for (int d = -1; d <= 1; d += 2) {
         for (size_t r = 0; r < t->n_rows; r++)
             for (size_t c = 0; c < t->n_cols; c++) {
@@ -182,9 +180,9 @@ static void try_permutations(struct trial *t, const double *all)
     trial_try(t, "heads in reverse order");
 }
 
-static bool sums_up(enum site_kind kind)
+static bool sums_up(enum ref_site_kind kind)
 {
-    return kind == KIND_LINEAR || kind == KIND_SCORES || kind == KIND_ATTENTION;
+    return kind == REF_SITE_LINEAR || kind == REF_SITE_SCORES || kind == REF_SITE_ATTENTION;
 }
 
 /* The nearest number of a format. */
@@ -270,25 +268,25 @@ static void try_all(struct trial *t, const struct record_site *want)
 {
     const double *all = want->value;
     switch (trial_kind(t->s)) {
-    case KIND_LINEAR:
+    case REF_SITE_LINEAR:
         trial_linear(t);
         break;
-    case KIND_NORM:
+    case REF_SITE_NORM:
         trial_norm(t);
         break;
-    case KIND_ROPE:
+    case REF_SITE_ROPE:
         trial_rope(t);
         break;
-    case KIND_SCORES:
-    case KIND_SOFTMAX:
-    case KIND_ATTENTION:
+    case REF_SITE_SCORES:
+    case REF_SITE_SOFTMAX:
+    case REF_SITE_ATTENTION:
         trial_attention(t);
         break;
-    case KIND_NONE:
+    case REF_SITE_SEVERAL:
         break;
-    case KIND_EMBED:
-    case KIND_ADD:
-    case KIND_ACT:
+    case REF_SITE_EMBED:
+    case REF_SITE_ADD:
+    case REF_SITE_ACT:
         trial_simple(t);
         break;
     }
@@ -303,7 +301,7 @@ static void try_all(struct trial *t, const struct record_site *want)
 void hypotheses_explain(const struct suspect *s, char *out, size_t cap, double *unexplained)
 {
     const struct record_site *want = record_find(s->want, s->site, s->layer);
-    const bool linear = trial_kind(s) == KIND_LINEAR;
+    const bool linear = trial_kind(s) == REF_SITE_LINEAR;
     struct choice k = {0};
     *out = 0;
     *unexplained = 1;

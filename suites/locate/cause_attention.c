@@ -158,7 +158,7 @@ static bool read_cache(struct sources *in, const struct trial *t, enum tensor_ty
 {
     const struct ref_shape *s = &t->s->m->shape;
     const size_t n = t->s->n_tokens * s->n_kv_heads * s->head_dim;
-    const struct site_fact scores = site_fact_of(t->s->m, SITE_SCORES, t->s->layer);
+    const struct ref_site scores = ref_site_of(t->s->m->ref, SITE_SCORES, t->s->layer);
     in->k = stored(type, trial_value(t, scores.in[1]), n);
     in->v = stored(type, trial_value(t, SITE_V), n);
     in->raw_k = stored(type, trial_value(t, SITE_K), n);
@@ -189,10 +189,10 @@ void trial_attention(struct trial *t)
 {
     const struct ref_shape *s = &t->s->m->shape;
     const size_t n = t->s->n_tokens;
-    const struct site_fact scores = site_fact_of(t->s->m, SITE_SCORES, t->s->layer);
+    const struct ref_site scores = ref_site_of(t->s->m->ref, SITE_SCORES, t->s->layer);
     if (t->s->m->hyper.latent) return; /* values and heads have other sizes */
     struct sources in = {.q = trial_value(t, scores.in[0]),
-                         .sinks = site_sinks(t->s->m, t->s->layer),
+                         .sinks = ref_site_of(t->s->m->ref, SITE_ATTN, t->s->layer).sinks,
                          .raw_q = trial_value(t, SITE_Q)};
     double *out = alloc_array(n * s->n_heads * (n + s->head_dim), sizeof *out);
     double *z = alloc_array(n, sizeof *z);

@@ -63,7 +63,7 @@ static double norm_guess(enum norm_fault fault, const double *x, size_t n, size_
 
 /* The epsilon that the first token speaks of: (mean + e') = (mean + e) (want / got)^2, where want
  * and got are without the bias, and mean is that of the squares, in LayerNorm of x - mu. */
-static void try_epsilon(struct trial *t, const double *x, const struct site_norm *w)
+static void try_epsilon(struct trial *t, const double *x, const struct ref_norm *w)
 {
     const double eps = t->s->m->hyper.norm_eps;
     const size_t n = w->n;
@@ -72,7 +72,7 @@ static void try_epsilon(struct trial *t, const double *x, const struct site_norm
     for (size_t r = 0; r < t->n_rows; r++) {
         const double *row = x + t->rows[r] * n;
         double mu = 0, mean = 0, both = 0, own = 0;
-        for (size_t k = 0; k < n && w->layer_norm; k++) mu += row[k] / (double)n;
+        for (size_t k = 0; k < n && t->s->m->hyper.layer_norm; k++) mu += row[k] / (double)n;
         for (size_t k = 0; k < n; k++) mean += (row[k] - mu) * (row[k] - mu) / (double)n;
         for (size_t c = 0; c < t->n_cols; c++) {
             const double b = w->b ? (double)w->b[t->cols[c]] : 0;
@@ -94,8 +94,9 @@ static void try_epsilon(struct trial *t, const double *x, const struct site_norm
 void trial_norm(struct trial *t)
 {
     const double *x = trial_input(t, 0);
-    struct site_norm w;
-    if (!x || !site_norm(t->s->m, t->s->site, t->s->layer, &w)) return;
+    const struct ref_norm w = ref_site_of(t->s->m->ref, t->s->site, t->s->layer).norm;
+    const bool layer_norm = t->s->m->hyper.layer_norm;
+    if (!x || !w.w) return;
     for (int f = 0; f < N_NORM_FAULTS; f++) {
         if (f == NORM_NO_BIAS && !w.b) continue;
         for (size_t r = 0; r < t->n_rows; r++)
@@ -105,11 +106,11 @@ void trial_norm(struct trial *t)
                 t->guess[r * t->n_cols + c] =
                     norm_guess((enum norm_fault)f, x + t->rows[r] * t->n_cols_all + group * w.n,
                                w.n, i, (double)w.w[at], w.b ? (double)w.b[at] : 0,
-                               t->s->m->hyper.norm_eps, w.layer_norm);
+                               t->s->m->hyper.norm_eps, layer_norm);
             }
         trial_try(t, "%s",
-                  f == NORM_CENTRED && w.layer_norm ? "mean not subtracted, as in RMSNorm"
-                                                    : norm_words[f]);
+                  f == NORM_CENTRED && layer_norm ? "mean not subtracted, as in RMSNorm"
+                                                  : norm_words[f]);
     }
     try_epsilon(t, x, &w);
 }
@@ -317,16 +318,17 @@ static void try_sums(struct trial *t, const double *branch, const double *b)
 
 void trial_simple(struct trial *t)
 {
-    const enum site_kind kind = trial_kind(t->s);
-    const bool is_gelu = t->s->m->gelu;
-    if (kind == KIND_EMBED) {
+    const enum ref_site_kind kind = trial_kind(t->s);
+    const struct ref_site site = ref_site_of(t->s->m->ref, t->s->site, t->s->layer);
+    const bool is_gelu = site.act == REF_ACT_GELU;
+    if (kind == REF_SITE_EMBED) {
         try_ids(t, 1);
         try_ids(t, -1);
         trial_lookup(t);
         return;
     }
     const double *a = trial_input(t, 0), *b = trial_input(t, 1);
-    if (kind == KIND_ADD) {
+    if (kind == REF_SITE_ADD) {
         try_sums(t, a, b);
         return;
     }

@@ -16,7 +16,7 @@ struct trial {
     char cause[200];
 };
 
-enum site_kind trial_kind(const struct suspect *s);
+enum ref_site_kind trial_kind(const struct suspect *s);
 /* Inputs of the site, all tokens; NULL: not seen, or no such input. */
 const double *trial_input(const struct trial *t, size_t i);
 /* The reference's value of another site of the same layer, or NULL. */

@@ -9,7 +9,7 @@
 /* The chosen outputs of a product. flat: the whole matrix as one array, or NULL: row by row. */
 struct product {
     struct trial *t;
-    struct site_weight w;
+    struct ref_weight w;
     const double *x; /* (tokens, n_in) */
     float *row;      /* (n_in) */
     uint8_t *blocks; /* a row's bytes */
@@ -21,13 +21,9 @@ static double *guess_at(struct trial *t, size_t r, size_t c)
     return &t->guess[r * t->n_cols + c];
 }
 
-/* Logits are scaled and capped after the product. */
 static double finished(const struct suspect *s, double y)
 {
-    const struct ref_hyper *h = &s->m->hyper;
-    if (s->site != SITE_LOGITS) return y;
-    return h->logit_cap != 0 ? h->logit_cap * tanh(h->logit_scale * y / h->logit_cap)
-                             : h->logit_scale * y;
+    return ref_site_finish(s->m->ref, s->site, y);
 }
 
 /* guess = product with the row now in p->row, for column c. */
@@ -188,8 +184,8 @@ static void try_weights(struct product *p, enum site site, uint32_t layer, const
 {
     struct trial *t = p->t;
     struct product o = *p;
-    if (!site_weight(t->s->m, site, layer, &o.w) || o.w.n_in != p->w.n_in ||
-        o.w.n_out < p->w.n_out || o.w.data == p->w.data)
+    o.w = ref_site_of(t->s->m->ref, site, layer).weight;
+    if (!o.w.data || o.w.n_in != p->w.n_in || o.w.n_out < p->w.n_out || o.w.data == p->w.data)
         return;
     o.row_bytes = type_bytes(type_by_id(o.w.type), o.w.n_in);
     for (size_t c = 0; c < t->n_cols; c++) {
@@ -212,14 +208,12 @@ static void try_operands(struct product *p)
         for (uint32_t l = 0; l < s->m->shape.n_layers; l++)
             if (l != s->layer) try_weights(p, s->site, l, "product with %s");
     }
-    enum site from;
-    uint32_t layer;
-    site_input(s->m, s->site, s->layer, 0, &from, &layer);
+    const enum site from = ref_site_of(s->m->ref, s->site, s->layer).in[0];
     static const enum site inputs[] = {SITE_ATTN_NORM, SITE_RESID_1, SITE_FFN_NORM, SITE_ATTN,
                                        SITE_GATE,      SITE_UP,      SITE_RESID_2};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
         const double *x = trial_value(p->t, inputs[i]);
-        if (!x || x == p->x || site_columns(s->m, inputs[i], 1) != p->w.n_in) continue;
+        if (!x || x == p->x || ref_site_columns(s->m->ref, inputs[i], 1) != p->w.n_in) continue;
         for (size_t c = 0; c < p->t->n_cols; c++) {
             ref_decode(p->w.type, row_of(p, p->t->cols[c]), p->w.n_in, p->row);
             fill_column(p, c, p->row, x);
@@ -285,8 +279,10 @@ static void try_rounded_inputs(struct product *p)
 
 void trial_linear(struct trial *t)
 {
-    struct product p = {.t = t, .x = trial_input(t, 0)};
-    if (!p.x || !site_weight(t->s->m, t->s->site, t->s->layer, &p.w)) return;
+    struct product p = {.t = t,
+                        .x = trial_input(t, 0),
+                        .w = ref_site_of(t->s->m->ref, t->s->site, t->s->layer).weight};
+    if (!p.x || !p.w.data) return;
     p.row_bytes = type_bytes(type_by_id(p.w.type), p.w.n_in);
     p.row = alloc_array(p.w.n_in, sizeof *p.row);
     p.blocks = alloc_array(p.row_bytes, 1);
@@ -307,8 +303,7 @@ void trial_linear(struct trial *t)
 
 void trial_lookup(struct trial *t)
 {
-    struct site_weight w;
-    if (!site_weight(t->s->m, SITE_EMBD, 0, &w)) return;
+    const struct ref_weight w = ref_site_of(t->s->m->ref, SITE_EMBD, 0).weight;
     const struct type_spec *type = type_by_id(w.type);
     const size_t bytes = type_bytes(type, w.n_in);
     const double factor = w.scale * t->s->m->hyper.embd_scale;

@@ -60,7 +60,7 @@ struct parts {
 static void fill_hidden(const struct site_model *m, const struct recording *r,
                         const struct record_site *s, double *value, double *bound)
 {
-    const struct site_fact f = site_fact_of(m, SITE_SCORES, s->layer);
+    const struct ref_site f = ref_site_of(m->ref, SITE_SCORES, s->layer);
     const struct record_site *q = record_find(r, f.in[0], s->layer);
     const struct record_site *k = record_find(r, f.in[1], s->layer);
     const struct ref_hyper h = ref_model_hyper(m->ref, s->layer);
@@ -165,13 +165,13 @@ enum status compare_truth(struct recording *out, const struct site_model *m,
 
 static bool needs_all_rows(enum site site, size_t i)
 {
-    const enum site_kind kind = site_facts[site].kind;
-    return (kind == KIND_SCORES || kind == KIND_ATTENTION) && i > 0;
+    const enum ref_site_kind kind = ref_site_of(NULL, site, 0).kind;
+    return (kind == REF_SITE_SCORES || kind == REF_SITE_ATTENTION) && i > 0;
 }
 
-static void free_inputs(double *in[SITE_INPUTS])
+static void free_inputs(double *in[REF_SITE_INPUTS])
 {
-    for (size_t i = 0; i < SITE_INPUTS; i++) free(in[i]);
+    for (size_t i = 0; i < REF_SITE_INPUTS; i++) free(in[i]);
 }
 
 /* The rows of a recorded site that belong to the last `rows` tokens, in double; NULL: not there. */
@@ -188,13 +188,13 @@ static double *input_of(const struct recording *r, enum site site, uint32_t laye
 /* Terms that an operation sums up. */
 static size_t terms(const struct site_job *j)
 {
-    struct site_weight w;
-    switch (site_fact_of(j->m, j->site, j->layer).kind) {
-    case KIND_LINEAR:
-        return site_weight(j->m, j->site, j->layer, &w) ? w.n_in : 1;
-    case KIND_NORM:
+    const struct ref_site made = ref_site_of(j->m->ref, j->site, j->layer);
+    switch (made.kind) {
+    case REF_SITE_LINEAR:
+        return made.weight.data ? made.weight.n_in : 1;
+    case REF_SITE_NORM:
         return j->m->shape.n_embd;
-    case KIND_SOFTMAX:
+    case REF_SITE_SOFTMAX:
         return j->n_tokens;
     default:
         return 1;
@@ -208,7 +208,7 @@ static double bound_of(const struct site_job *j, const struct record_site *want,
 {
     const size_t cols = want->cols, row = j->n_tokens - j->rows + i / cols;
     double bound = bound_foreign_op(want->local[row * cols + i % cols], n, mag);
-    if (site_facts[j->site].kind == KIND_ROPE) bound += bound_foreign_angle(row, top);
+    if (ref_site_of(NULL, j->site, 0).kind == REF_SITE_ROPE) bound += bound_foreign_angle(row, top);
     return bound;
 }
 
@@ -242,7 +242,7 @@ static enum status judge_from_inputs(struct finding *f, const struct site_model 
 {
     const struct record_site *g = record_find(got, f->site, f->layer);
     const struct record_site *w = record_find(truth, f->site, f->layer);
-    double *in[SITE_INPUTS] = {NULL};
+    double *in[REF_SITE_INPUTS] = {NULL};
     struct site_job j = {.m = m,
                          .site = f->site,
                          .layer = f->layer,
@@ -251,13 +251,10 @@ static enum status judge_from_inputs(struct finding *f, const struct site_model 
                          .rows = g->rows,
                          .precision = o->precision};
     bool have = true;
-    const struct site_fact fact = site_fact_of(m, f->site, f->layer);
+    const struct ref_site fact = ref_site_of(m->ref, f->site, f->layer);
     for (size_t i = 0; i < fact.n_in; i++) {
-        enum site from;
-        uint32_t layer;
-        site_input(m, f->site, f->layer, i, &from, &layer);
-        j.in[i] = in[i] =
-            input_of(got, from, layer, needs_all_rows(f->site, i) ? o->n_tokens : g->rows);
+        const size_t rows = needs_all_rows(f->site, i) ? o->n_tokens : g->rows;
+        j.in[i] = in[i] = input_of(got, fact.in[i], fact.in_layer[i], rows);
         have = have && in[i];
     }
     enum status st = ST_OK;

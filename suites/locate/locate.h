@@ -79,6 +79,7 @@ struct located_fault {
 
 struct locate {
     struct site_model model;
+    struct ref_model *ref; /* model.ref, where locate_free closes it; NULL: somebody else does */
     struct variant_result variants[MAX_VARIANTS];
     size_t n_variants;
     struct located_fault fault;

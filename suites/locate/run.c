@@ -367,7 +367,7 @@ enum status locate_run(struct locate *l, struct gguf *g, const struct subject *s
         l->partial = st == ST_CANCELLED;
         if (st == ST_OK || l->partial) locate_conclude(l);
     }
-    ref_model_close(ref);
+    l->ref = ref;
     engine_model_close(j.model);
     return st;
 }
@@ -375,5 +375,6 @@ enum status locate_run(struct locate *l, struct gguf *g, const struct subject *s
 void locate_free(struct locate *l)
 {
     for (size_t i = 0; i < l->n_variants; i++) free(l->variants[i].findings);
+    ref_model_close(l->ref);
     *l = (struct locate){.n_variants = 0};
 }

@@ -143,8 +143,7 @@ void locate_count(struct variant_result *v, const struct recording *truth)
 void locate_describe_place(const struct site_model *m, const struct finding *f, char *out,
                            size_t cap)
 {
-    const char *title = m->g ? site_fact_of(m, f->site, f->layer).title : NULL;
-    if (!title) title = site_title(f->site);
+    const char *title = ref_site_of(m->ref, f->site, f->layer).title;
     if (site_table[f->site].scope == SITE_LAYER)
         snprintf(out, cap, "layer %u, %s", f->layer, title);
     else
@@ -167,36 +166,36 @@ const char *locate_missing(const struct locate *l, char *out, size_t cap)
 void locate_describe_op(const struct site_model *m, const struct finding *f,
                         const struct variant *v, char *out, size_t cap)
 {
-    const struct site_fact own = m->g ? site_fact_of(m, f->site, f->layer) : site_facts[f->site];
-    const struct site_fact *fact = &own;
+    const struct ref_site own = ref_site_of(m->ref, f->site, f->layer);
+    const struct ref_site *fact = &own;
     const struct ref_shape *s = &m->shape;
     const size_t batch = v->by_one ? 1 : v->n_batch && v->n_batch < f->rows ? v->n_batch : f->rows;
-    struct site_weight w;
+    const struct ref_weight w = own.weight;
     switch (fact->kind) {
-    case KIND_LINEAR:
-    case KIND_EMBED:
-        if (!m->g || !site_weight(m, f->site, f->layer, &w)) break;
-        const char *op = fact->kind == KIND_EMBED          ? "get_rows"
+    case REF_SITE_LINEAR:
+    case REF_SITE_EMBED:
+        if (!w.data) break;
+        const char *op = fact->kind == REF_SITE_EMBED      ? "get_rows"
                          : batch <= 8 && !v->always_matmul ? "matvec"
                                                            : "matmul";
         snprintf(out, cap, "%s %s, %zux%zu, %s", op, type_by_id(w.type)->name, w.n_in, w.n_out,
                  w.name);
         return;
-    case KIND_ROPE:
+    case REF_SITE_ROPE:
         snprintf(out, cap, "rope, %u heads of %u",
                  f->site == SITE_Q_ROPE ? s->n_heads : s->n_kv_heads, s->head_dim);
         return;
-    case KIND_SCORES:
-    case KIND_SOFTMAX:
-    case KIND_ATTENTION:
+    case REF_SITE_SCORES:
+    case REF_SITE_SOFTMAX:
+    case REF_SITE_ATTENTION:
         snprintf(out, cap, "%s, %u query and %u KV heads of %u, cache %s",
-                 fact->kind == KIND_ATTENTION && v->unfused ? "attn_mix" : fact->op, s->n_heads,
+                 fact->kind == REF_SITE_ATTENTION && v->unfused ? "attn_mix" : fact->op, s->n_heads,
                  s->n_kv_heads, s->head_dim, type_by_id(v->kv)->name);
         return;
-    case KIND_NORM:
-    case KIND_ADD:
-    case KIND_ACT:
-    case KIND_NONE:
+    case REF_SITE_NORM:
+    case REF_SITE_ADD:
+    case REF_SITE_ACT:
+    case REF_SITE_SEVERAL:
         break;
     }
     const int n =

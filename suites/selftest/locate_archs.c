@@ -52,17 +52,17 @@ static void change_site(struct test *t, struct stage *s, struct record_site *sit
     for (size_t i = 0; i < n; i++) site->got[i] *= 1.5f;
     if (test_ok(t, judge(s, &l, &e), &e)) {
         const struct finding *f = fault_of(&l);
-        const struct site_fact fact = site_fact_of(&s->model, site->site, site->layer);
-        const bool linear = fact.kind == KIND_LINEAR;
+        const struct ref_site fact = ref_site_of(s->model.ref, site->site, site->layer);
+        const bool linear = fact.kind == REF_SITE_LINEAR;
         test_check(t, f && f->site == site->site && f->layer == site->layer,
                    "a change of %s in layer %u was judged: %.300s", site_table[site->site].name,
                    site->layer, l.verdict);
-        test_check(t, fact.kind == KIND_NONE || l.fault.kind == LOCATED_SITE,
+        test_check(t, fact.kind == REF_SITE_SEVERAL || l.fault.kind == LOCATED_SITE,
                    "%s was not judged from its inputs: %.300s", site_table[site->site].name,
                    l.verdict);
         test_check(t, !linear || strstr(l.fault.op, ".weight"), "no tensor is named: %.300s",
                    l.verdict);
-        test_check(t, fact.kind == KIND_NONE || strstr(l.fault.cause, "1.5 times"),
+        test_check(t, fact.kind == REF_SITE_SEVERAL || strstr(l.fault.cause, "1.5 times"),
                    "%s: the cause was said to be '%s'", site_table[site->site].name, l.fault.cause);
     }
     locate_free(&l);
@@ -83,12 +83,57 @@ static void change_all(struct test *t, struct stage *s)
         if (of_layer && site->layer != LAYER) continue;
         /* Scores near zero, or one cell only: 1.5 times is no change of weights that add to 1. */
         if (!record_find(&s->truth, site->site, site->layer)) continue;
-        test_check(t, !of_layer || site_there(&s->model, site->site, LAYER),
+        test_check(t, !of_layer || ref_site_there(s->model.ref, site->site, LAYER),
                    "%s is shown, though the layer should have none", site_table[site->site].name);
         change_site(t, s, site);
         n_sites++;
     }
     test_check(t, n_sites >= 12, "only %zu sites were shown", n_sites);
+}
+
+/* What the reference says of a site, against what its pass did: it has the site or has not, and from
+ * the pass's inputs comes the pass's value, but for the order of sums in double. */
+static void check_answer(struct test *t, const struct stage *s, enum site site, uint32_t layer)
+{
+    const struct record_site *r = record_find(&s->truth, site, layer);
+    const struct ref_site made = ref_site_of(s->ref, site, layer);
+    const bool there = ref_site_there(s->ref, site, layer);
+    const char *name = site_table[site].name;
+    struct ref_site_job j = {.m = s->ref,
+                             .site = site,
+                             .layer = layer,
+                             .tokens = s->prompts.tokens,
+                             .n_tokens = N_TOKENS,
+                             .rows = N_TOKENS};
+    if (!test_check(t, (r != NULL) == there,
+                    "%s of layer %u: the pass %s it, the reference says %s", name, layer,
+                    r ? "shows" : "does not show", there ? "yes" : "no"))
+        return;
+    if (!r || made.kind == REF_SITE_SEVERAL) return;
+    for (size_t i = 0; i < made.n_in; i++) {
+        const struct record_site *in = record_find(&s->truth, made.in[i], made.in_layer[i]);
+        if (!test_check(t, in, "%s of layer %u: the pass does not show input %zu", name, layer, i))
+            return;
+        j.in[i] = in->value;
+    }
+    const size_t n = r->rows * r->cols;
+    size_t wrong = 0;
+    double *y = test_alloc(t, n, sizeof *y);
+    if (!y ||
+        !test_check(t, ref_site_value(&j, y, NULL), "%s of layer %u has no value", name, layer))
+        return;
+    for (size_t i = 0; i < n; i++)
+        wrong += !(y[i] == r->value[i] || fabs(y[i] - r->value[i]) <= r->local[i]);
+    test_check(t, wrong == 0, "%s of layer %u: %zu of %zu values are not the pass's", name, layer,
+               wrong, n);
+}
+
+static void check_answers(struct test *t, const struct stage *s)
+{
+    for (uint32_t layer = 0; layer < s->model.shape.n_layers; layer++)
+        for (int site = 0; site < SITE_COUNT; site++)
+            if (layer == 0 || site_table[site].scope == SITE_LAYER)
+                check_answer(t, s, (enum site)site, layer);
 }
 
 static enum status open_stage(struct stage *s, const char *path, const char *arch,
@@ -181,6 +226,9 @@ void locate_arch_case(struct test *t, const struct test_case *c)
         .tokens = s.prompts.tokens, .n_tokens = N_TOKENS, .precision = precision_exact};
     if (st == ST_OK) st = compare_truth(&s.truth, &s.model, &s.how, false, &e);
     if (st == ST_OK) st = locate_capture(&s.got, &s.g, "cpu", &how, &lo, &e);
-    if (test_ok(t, st, &e)) change_all(t, &s);
+    if (test_ok(t, st, &e)) {
+        check_answers(t, &s);
+        change_all(t, &s);
+    }
     close_stage(&s, dir);
 }

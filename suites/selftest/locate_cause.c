@@ -196,11 +196,9 @@ const double *scene_value(const struct scene *s, enum site site)
 
 const double *scene_input(const struct scene *s, size_t i)
 {
-    enum site from;
-    uint32_t layer;
-    if (i >= site_fact_of(&s->m, s->site, s->layer).n_in) return NULL;
-    site_input(&s->m, s->site, s->layer, i, &from, &layer);
-    const struct record_site *r = record_find(&s->truth, from, layer);
+    const struct ref_site site = ref_site_of(s->m.ref, s->site, s->layer);
+    if (i >= site.n_in) return NULL;
+    const struct record_site *r = record_find(&s->truth, site.in[i], site.in_layer[i]);
     return r ? r->value : NULL;
 }
 

@@ -10,12 +10,12 @@
 
 bool make_norm(struct scene *s, int way)
 {
-    struct site_norm w;
+    const struct ref_norm w = ref_site_of(s->m.ref, s->site, s->layer).norm;
     const double *x = scene_input(s, 0);
     const double eps = way == NORM_EPSILON ? 0.01 : s->m.hyper.norm_eps;
-    if (!x || !site_norm(&s->m, s->site, s->layer, &w) || w.n != s->cols) return false;
+    if (!x || !w.w || w.n != s->cols) return false;
     if (way == NORM_WITHOUT_BIAS && !w.b) return false;
-    const bool centred = w.layer_norm != (way == NORM_MEAN_TOO);
+    const bool centred = s->m.hyper.layer_norm != (way == NORM_MEAN_TOO);
     for (size_t r = 0; r < s->n; r++) {
         const double *row = x + r * w.n;
         double mean = 0, square = 0;
@@ -122,7 +122,8 @@ static void score_row(const struct scene *s, int way, struct place at, double *z
 
 static void weigh(const struct scene *s, int way, size_t head, double *z)
 {
-    const float *sinks = way == ATTN_NO_SINKS ? NULL : site_sinks(&s->m, s->layer);
+    const float *own = ref_site_of(s->m.ref, SITE_ATTN, s->layer).sinks;
+    const float *sinks = way == ATTN_NO_SINKS ? NULL : own;
     double sum = sinks ? exp((double)sinks[head]) : 0;
     for (size_t c = 0; c < s->n; c++) sum += z[c] = exp(z[c]);
     for (size_t c = 0; c < s->n; c++) z[c] = sum > 0 ? z[c] / sum : 0;
@@ -186,13 +187,14 @@ static double half(double x)
 
 bool make_act(struct scene *s, int way)
 {
-    const bool gated = site_fact_of(&s->m, s->site, s->layer).n_in == 2;
+    const struct ref_site site = ref_site_of(s->m.ref, s->site, s->layer);
+    const bool gated = site.n_in == 2, is_gelu = site.act == REF_ACT_GELU;
     const double *gate = scene_input(s, 0), *up = gated ? scene_input(s, 1) : NULL;
     if (!gate || (gated && !up)) return false;
     for (size_t i = 0; i < s->n * s->cols; i++) {
         double a = gate[i], b = up ? up[i] : 1;
         if (way == ACT_SWAPPED) a = up[i], b = gate[i];
-        double f = s->m.gelu == (way != ACT_OTHER) ? gelu(a) : silu(a);
+        double f = is_gelu == (way != ACT_OTHER) ? gelu(a) : silu(a);
         if (way == ACT_RELU) f = a > 0 ? a : 0;
         if (way == ACT_NONE) f = a;
         if (way == ACT_TABLE) f = half(gelu(half(a)));
@@ -228,8 +230,7 @@ bool make_values(struct scene *s, int way)
 
 bool make_embedding(struct scene *s, int way)
 {
-    struct site_weight w;
-    if (!site_weight(&s->m, SITE_EMBD, 0, &w)) return false;
+    const struct ref_weight w = ref_site_of(s->m.ref, SITE_EMBD, 0).weight;
     const size_t row_bytes = type_bytes(type_by_id(w.type), w.n_in);
     for (size_t i = 0; i < s->n; i++) {
         size_t at = i;

@@ -8,14 +8,15 @@
 
 /* The matrix of the site, decoded: (n_out, n_in). */
 struct matrix {
-    struct site_weight w;
+    struct ref_weight w;
     float *v;
     size_t n_in, n_out;
 };
 
 static bool matrix_open(struct matrix *a, const struct scene *s, uint32_t layer)
 {
-    if (!site_weight(&s->m, s->site, layer, &a->w)) return false;
+    a->w = ref_site_of(s->m.ref, s->site, layer).weight;
+    if (!a->w.data) return false;
     a->n_in = a->w.n_in;
     a->n_out = a->w.n_out;
     a->v = alloc_array(a->n_in * a->n_out, sizeof *a->v);

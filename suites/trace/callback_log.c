@@ -172,10 +172,11 @@ static bool by_weight(struct log_tensor *t, const struct site_model *m)
     const char *role = role_in(t->operand[mul_mat || rows ? 0 : 1], &layer);
     const bool in_model = !m || layer < m->shape.n_layers;
     for (size_t s = 0; s < SITE_COUNT && in_model && (mul_mat || add || mul || rows); s++) {
-        if (m && !site_there(m, (enum site)s, layer)) continue;
-        const struct site_fact f = m ? site_fact_of(m, (enum site)s, layer) : site_facts[s];
-        const bool linear = f.kind == KIND_LINEAR, norm = f.kind == KIND_NORM;
-        const bool weight = (mul_mat && linear) || (mul && norm) || (rows && f.kind == KIND_EMBED);
+        if (m && !ref_site_there(m->ref, (enum site)s, layer)) continue;
+        const struct ref_site f = ref_site_of(m ? m->ref : NULL, (enum site)s, layer);
+        const bool linear = f.kind == REF_SITE_LINEAR, norm = f.kind == REF_SITE_NORM;
+        const bool weight =
+            (mul_mat && linear) || (mul && norm) || (rows && f.kind == REF_SITE_EMBED);
         if (!f.tensor || !(weight || (add && (linear || norm)))) continue;
         if (!is_tensor(role, f.tensor, weight ? "weight" : "bias")) continue;
         t->site = (enum site)s;
@@ -198,7 +199,7 @@ static void by_name(struct log_tensor *t, const struct site_model *m)
     const enum site site = llama_site(m, layer, t->name, len, strcmp(t->op, "ROPE") == 0, &rank);
     if (site == SITE_Q && strcmp(t->op, "SCALE") == 0) return; /* after RoPE: by 1 / sqrt(d) */
     if (site == SITE_COUNT || (site_table[site].scope == SITE_LAYER) != (dash != NULL)) return;
-    if (m && (!site_there(m, site, layer) || (dash && layer >= m->shape.n_layers))) return;
+    if (m && (!ref_site_there(m->ref, site, layer) || (dash && layer >= m->shape.n_layers))) return;
     t->site = site;
     t->layer = layer;
 }

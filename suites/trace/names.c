@@ -46,23 +46,24 @@ static bool holds(const struct site_model *m, uint32_t layer, enum when when)
     case TWO_NORMS:
         return m && layer_has(m, "attn_norm_2.weight", layer);
     case POST_NORM:
-        return !m || site_there(m, SITE_ATTN_POST, layer);
+        return !m || ref_site_there(m->ref, SITE_ATTN_POST, layer);
     case NO_POST:
-        return m && !site_there(m, SITE_ATTN_POST, layer);
+        return m && !ref_site_there(m->ref, SITE_ATTN_POST, layer);
     case UNCAPPED:
         return !m || m->hyper.attn_cap == 0;
     case SPLIT:
-        return !m || !site_there(m, SITE_GATE, layer) || layer_has(m, "ffn_gate.weight", layer);
+        return !m || !ref_site_there(m->ref, SITE_GATE, layer) ||
+               layer_has(m, "ffn_gate.weight", layer);
     case BIASED:
         return m && layer_has(m, "ffn_gate_inp.bias", layer);
     case UNBIASED:
         return !m || !layer_has(m, "ffn_gate_inp.bias", layer);
     case GATELESS:
-        return !m || !site_there(m, SITE_GATE, layer);
+        return !m || !ref_site_there(m->ref, SITE_GATE, layer);
     case EXPERTS:
-        return !m || site_there(m, SITE_ROUTER, layer);
+        return !m || ref_site_there(m->ref, SITE_ROUTER, layer);
     case ALONE:
-        return !m || !m->hyper.parallel || strcmp(m->arch, "gptneox") != 0;
+        return !m || !m->hyper.parallel || strcmp(ref_model_arch(m->ref), "gptneox") != 0;
     }
     return false;
 }
@@ -71,7 +72,7 @@ static bool holds(const struct site_model *m, uint32_t layer, enum when when)
 static enum site turned(const struct site_model *m, uint32_t layer, enum site site)
 {
     const enum site after = site == SITE_Q ? SITE_Q_ROPE : site == SITE_K ? SITE_K_ROPE : site;
-    return m && !site_there(m, after, layer) ? site : after;
+    return m && !ref_site_there(m->ref, after, layer) ? site : after;
 }
 
 enum site llama_site(const struct site_model *m, uint32_t layer, const char *name, size_t len,

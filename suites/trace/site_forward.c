@@ -17,7 +17,7 @@ struct walk {
 static enum status step(const struct walk *w, enum site site, uint32_t layer, double *logits,
                         struct err *e)
 {
-    const size_t cols = site_columns(w->m, site, w->n_tokens);
+    const size_t cols = ref_site_columns(w->m->ref, site, w->n_tokens);
     struct site_job j = {.m = w->m,
                          .site = site,
                          .layer = layer,
@@ -26,13 +26,9 @@ static enum status step(const struct walk *w, enum site site, uint32_t layer, do
                          .rows = w->n_tokens,
                          .precision = *w->p,
                          .show_hidden = w->show_hidden && site == SITE_SCORES};
-    const size_t n_in = site_fact_of(w->m, site, layer).n_in;
-    for (size_t i = 0; i < n_in; i++) {
-        enum site from;
-        uint32_t from_layer;
-        site_input(w->m, site, layer, i, &from, &from_layer);
-        j.in[i] = record_find(w->out, from, from_layer)->value;
-    }
+    const struct ref_site made = ref_site_of(w->m->ref, site, layer);
+    for (size_t i = 0; i < made.n_in; i++)
+        j.in[i] = record_find(w->out, made.in[i], made.in_layer[i])->value;
     double *y = logits ? logits : alloc_array(w->n_tokens * cols, sizeof *y);
     if (!y) return fail(e, ST_NOMEM, "no memory for %zu x %zu values", w->n_tokens, cols);
     enum status st = ST_OK;
@@ -61,7 +57,8 @@ enum status site_forward(const struct site_model *m, const int32_t *tokens, size
     if (st == ST_OK) st = step(&w, SITE_EMBD, 0, NULL, e);
     for (uint32_t layer = 0; layer < m->shape.n_layers; layer++)
         for (int s = SITE_EMBD + 1; s < SITE_NORM && st == ST_OK; s++)
-            if (site_there(m, (enum site)s, layer)) st = step(&w, (enum site)s, layer, NULL, e);
+            if (ref_site_there(m->ref, (enum site)s, layer))
+                st = step(&w, (enum site)s, layer, NULL, e);
     if (st == ST_OK) st = step(&w, SITE_NORM, 0, NULL, e);
     if (st == ST_OK) st = step(&w, SITE_LOGITS, 0, logits, e);
     return st;
