@@ -53,8 +53,8 @@ enum status detokenize(const struct tokenizer *t, const int32_t *ids, size_t n, 
                        char **text, size_t *len, struct err *e);
 /* The text that a token adds inside a sequence, malloc'd: detokenize without its rule for the first
  * token. It may end within a character. */
-enum status token_piece(const struct tokenizer *t, int32_t id, bool special, char **text, size_t *len,
-                        struct err *e);
+enum status token_piece(const struct tokenizer *t, int32_t id, bool special, char **text,
+                        size_t *len, struct err *e);
 /* The vocabulary's own text of a token ("▁Paris"); valid as long as the model. */
 const char *token_text(const struct tokenizer *t, int32_t id, size_t *len);
 bool token_ends_generation(const struct tokenizer *t, int32_t id);
@@ -77,16 +77,16 @@ struct engine_probe {
 };
 
 struct engine_session_options {
-    size_t n_ctx;               /* most tokens of a sequence; 0 = the model's context length */
-    size_t n_seqs;              /* sequences that do not see each other; 0 = 1 */
-    size_t n_batch;             /* most tokens evaluated at once; 0 = 512 */
+    size_t n_ctx;   /* most tokens of a sequence; 0 = the model's context length */
+    size_t n_seqs;  /* sequences that do not see each other; 0 = 1 */
+    size_t n_batch; /* most tokens evaluated at once; 0 = 512 */
     /* Of the KV cache: TYPE_F32 (default), F16, BF16; Q8_0, Q4_0, Q5_1, IQ4_NL for heads of a
      * multiple of 32 dimensions. Latent keys and values (MLA) are the same bytes, of k_type. */
     enum tensor_type k_type, v_type;
-    bool full_cells;            /* layers with a window keep all cells, not only a ring */
+    bool full_cells;                  /* layers with a window keep all cells, not only a ring */
     const struct engine_probe *probe; /* must outlive the session; NULL = none */
-    bool unfused;               /* attention as scores, softmax, mix */
-    bool always_matmul;         /* matmul also for few columns */
+    bool unfused;                     /* attention as scores, softmax, mix */
+    bool always_matmul;               /* matmul also for few columns */
     void (*progress)(void *ctx, size_t done, size_t total); /* weight bytes uploaded; NULL = none */
     void *progress_ctx;
 };

@@ -19,15 +19,15 @@ const char *case_status_name(enum case_status s);
 /* What a case leaves behind; goes into the report as it is. */
 struct case_result {
     enum case_status status;
-    double error, bound, used;  /* of the worst element: used = error / bound, maximal */
-    double nmse_worst_row;      /* against the reference's energy; NAN = not computed */
-    size_t bad, total;          /* elements over the bound */
-    size_t first_bad;           /* index; only if bad > 0 */
-    char pattern[200];          /* which indices are bad, as a sentence */
-    char message[600];          /* why it failed or was skipped; one line */
-    char variant[64];           /* kernel variant that ran */
-    uint64_t dispatches;        /* operations that ran on the device */
-    bool flushes;               /* the device may flush subnormals: its bounds allow for it */
+    double error, bound, used; /* of the worst element: used = error / bound, maximal */
+    double nmse_worst_row;     /* against the reference's energy; NAN = not computed */
+    size_t bad, total;         /* elements over the bound */
+    size_t first_bad;          /* index; only if bad > 0 */
+    char pattern[200];         /* which indices are bad, as a sentence */
+    char message[600];         /* why it failed or was skipped; one line */
+    char variant[64];          /* kernel variant that ran */
+    uint64_t dispatches;       /* operations that ran on the device */
+    bool flushes;              /* the device may flush subnormals: its bounds allow for it */
     double seconds;
 };
 

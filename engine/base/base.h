@@ -20,9 +20,9 @@ enum status {
     ST_UNSUPPORTED, /* well-formed, but not something this program computes with */
     ST_RANGE,       /* a token, position or size beyond its limit */
     ST_NOMEM,
-    ST_NO_DEVICE,   /* backend, driver or device absent: "skip", not "fail" */
-    ST_DEVICE,      /* the device failed while computing */
-    ST_CANCELLED,   /* stopped at the user's request */
+    ST_NO_DEVICE, /* backend, driver or device absent: "skip", not "fail" */
+    ST_DEVICE,    /* the device failed while computing */
+    ST_CANCELLED, /* stopped at the user's request */
 };
 
 /* The first failure of a call chain. Owned by the caller, initialised to {0}. */
@@ -63,9 +63,9 @@ void arena_free(struct arena *a);
  * gzip magic are inflated into memory. */
 struct file {
     struct span bytes;
-    void *map;       /* NULL if inflated */
+    void *map; /* NULL if inflated */
     size_t map_size;
-    uint8_t *heap;   /* NULL if mapped */
+    uint8_t *heap; /* NULL if mapped */
 };
 enum status file_open(struct file *out, const char *path, struct err *e);
 void file_close(struct file *f);

@@ -7,8 +7,20 @@
 #include "spec/spec.h"
 
 enum gguf_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL,
-    GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE_COUNT
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_TYPE_COUNT
 };
 
 enum { GGUF_MAX_DIMS = 4, GGUF_MAX_NAME = 63, GGUF_MAX_KEY = 65535 };
@@ -22,13 +34,13 @@ struct gguf_str {
 struct gguf_kv {
     struct gguf_str key;
     enum gguf_type type;
-    enum gguf_type elem;    /* of an array; else equal to type */
-    uint64_t count;         /* of an array; else 1 */
-    const uint8_t *data;    /* first byte of the value (of the first element); a string's is that
+    enum gguf_type elem; /* of an array; else equal to type */
+    uint64_t count;      /* of an array; else 1 */
+    const uint8_t *data; /* first byte of the value (of the first element); a string's is that
                              * of its length, a little-endian u64 */
-    size_t bytes;           /* of all elements */
-    uint64_t offset;        /* in the file, of the key */
-    bool used;              /* set by every getter: what is never set is "unused" */
+    size_t bytes;        /* of all elements */
+    uint64_t offset;     /* in the file, of the key */
+    bool used;           /* set by every getter: what is never set is "unused" */
 };
 
 struct gguf_tensor {
@@ -37,23 +49,23 @@ struct gguf_tensor {
     uint64_t dims[GGUF_MAX_DIMS]; /* innermost first, missing ones 1 */
     const struct type_spec *type;
     uint64_t n_elems;
-    uint64_t offset;        /* relative to the data section of its file */
-    const uint8_t *data;    /* NULL when only the header was asked for */
+    uint64_t offset;     /* relative to the data section of its file */
+    const uint8_t *data; /* NULL when only the header was asked for */
     size_t bytes;
-    uint32_t part;          /* which file of a split model, 0-based */
+    uint32_t part; /* which file of a split model, 0-based */
 };
 
 /* Owned by the caller; the bytes given to gguf_parse must outlive it. Fields are read-only. */
 struct gguf {
     uint32_t version;
     uint64_t alignment;
-    uint64_t data_offset;   /* of the first file */
+    uint64_t data_offset; /* of the first file */
     size_t n_kv, n_tensors;
     struct gguf_kv *kv;
     struct gguf_tensor *tensors;
     struct gguf_index *key_index, *name_index;
     struct arena arena;
-    struct file *files;     /* of gguf_open: one per part */
+    struct file *files; /* of gguf_open: one per part */
     size_t n_files;
 };
 
@@ -78,11 +90,12 @@ enum status gguf_get_u32(const struct gguf *g, const char *key, uint32_t *out, s
 enum status gguf_get_i64(const struct gguf *g, const char *key, int64_t *out, struct err *e);
 enum status gguf_get_f64(const struct gguf *g, const char *key, double *out, struct err *e);
 enum status gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct err *e);
-enum status gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *out, struct err *e);
+enum status gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *out,
+                         struct err *e);
 
 /* Elements of a value, i < kv->count (a scalar counts as an array of one). False when the kind
  * does not fit. They mark the key as used. */
-bool gguf_value_f64(struct gguf_kv *kv, uint64_t i, double *out); /* any number or bool */
+bool gguf_value_f64(struct gguf_kv *kv, uint64_t i, double *out);  /* any number or bool */
 bool gguf_value_i64(struct gguf_kv *kv, uint64_t i, int64_t *out); /* integers and bool */
 /* All strings of an array at once into out[count] (strings vary in length: one pass). */
 bool gguf_value_strings(struct gguf_kv *kv, struct gguf_str *out);
@@ -96,7 +109,8 @@ size_t gguf_type_size(enum gguf_type t); /* 0 for string and array */
 struct gguf_writer;
 enum status gguf_writer_open(struct gguf_writer **out, struct err *e);
 void gguf_writer_close(struct gguf_writer *w);
-enum status gguf_put_kv(struct gguf_writer *w, const struct gguf_kv *kv, struct err *e); /* as read */
+enum status gguf_put_kv(struct gguf_writer *w, const struct gguf_kv *kv,
+                        struct err *e); /* as read */
 enum status gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v, struct err *e);
 enum status gguf_put_f32(struct gguf_writer *w, const char *key, float v, struct err *e);
 enum status gguf_put_bool(struct gguf_writer *w, const char *key, bool v, struct err *e);

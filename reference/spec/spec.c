@@ -55,7 +55,10 @@ const struct type_spec *type_next(const struct type_spec *t)
     return NULL;
 }
 
-bool type_decodes(const struct type_spec *t) { return t->use != USE_L; }
+bool type_decodes(const struct type_spec *t)
+{
+    return t->use != USE_L;
+}
 
 size_t type_bytes(const struct type_spec *t, size_t n)
 {

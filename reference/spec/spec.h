@@ -19,12 +19,12 @@ enum type_use { USE_W, USE_A, USE_N, USE_L };
 
 struct type_spec {
     enum tensor_type id;
-    const char *name;       /* ggml's spelling: "q4_K" */
-    const char *c_name;     /* "q4_k" */
-    uint32_t block_elems;   /* values of a block; 1 for plain types */
-    uint32_t block_bytes;   /* bytes of a block */
+    const char *name;     /* ggml's spelling: "q4_K" */
+    const char *c_name;   /* "q4_k" */
+    uint32_t block_elems; /* values of a block; 1 for plain types */
+    uint32_t block_bytes; /* bytes of a block */
     enum type_use use;
-    enum tensor_type act;   /* to which llama.cpp's CPU backend rounds the other operand */
+    enum tensor_type act; /* to which llama.cpp's CPU backend rounds the other operand */
 };
 
 /* For expansions of types.def that want the types of some uses only:
@@ -32,15 +32,15 @@ struct type_spec {
 #define SPEC_KEEP(...) __VA_ARGS__
 #define SPEC_DROP(...)
 #define IF_DECODED(use) IF_DECODED_##use
-#define IF_DECODED_W SPEC_KEEP
-#define IF_DECODED_A SPEC_KEEP
-#define IF_DECODED_N SPEC_KEEP
-#define IF_DECODED_L SPEC_DROP
-#define IF_WEIGHT(use) IF_WEIGHT_##use
-#define IF_WEIGHT_W SPEC_KEEP
-#define IF_WEIGHT_A SPEC_DROP
-#define IF_WEIGHT_N SPEC_DROP
-#define IF_WEIGHT_L SPEC_DROP
+#define IF_DECODED_W    SPEC_KEEP
+#define IF_DECODED_A    SPEC_KEEP
+#define IF_DECODED_N    SPEC_KEEP
+#define IF_DECODED_L    SPEC_DROP
+#define IF_WEIGHT(use)  IF_WEIGHT_##use
+#define IF_WEIGHT_W     SPEC_KEEP
+#define IF_WEIGHT_A     SPEC_DROP
+#define IF_WEIGHT_N     SPEC_DROP
+#define IF_WEIGHT_L     SPEC_DROP
 
 /* The row of an id; NULL if the id was removed from the format or is unknown. Any value may be
  * asked for. Rows are constant and live as long as the program. */

@@ -134,4 +134,3 @@ size_t text_columns(const char *s, size_t len)
     }
     return columns;
 }
-

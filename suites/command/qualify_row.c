@@ -327,10 +327,10 @@ void qualify_report(struct report *r, const struct qualify_row *row, const char 
         const struct qualify_subject *s = &row->subjects[i];
         struct case_result res = s->judged.r;
         struct case_id c = {.suite = "qualify",
-                              .op = "logits",
-                              .type = row->type,
-                              .shape = shape,
-                              .subject = s->name};
+                            .op = "logits",
+                            .type = row->type,
+                            .shape = shape,
+                            .subject = s->name};
         res.status = s->status;
         if (s->verdict == VERDICT_NOT_RUN)
             res = (struct case_result){.status = s->status, .nmse_worst_row = NAN};

@@ -122,7 +122,8 @@ static int print_list(void)
         char name[40], theirs[40];
         snprintf(name, sizeof name, "%s%s", site_table[i].name, layer);
         snprintf(theirs, sizeof theirs, "%s%s", site_table[i].llama_name, layer);
-        printf(row, name, theirs, columns_of[site_table[i].width], ref_site_of(NULL, (enum site)i, 0).title);
+        printf(row, name, theirs, columns_of[site_table[i].width],
+               ref_site_of(NULL, (enum site)i, 0).title);
     }
     printf("\nL is the number of the layer, from 0; --sites takes names without it.\n"
            "A model has the sites that its architecture has.\n");

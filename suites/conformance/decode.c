@@ -70,7 +70,8 @@ static void run_exhaustive(struct test *t, const struct test_case *c)
         bits[2 * i + 1] = (uint8_t)(i >> 8);
         want[i] = by_definition(type, (uint32_t)i);
     }
-    if (golden_decode_blocks(t, c, type, bits, n, got)) compare_bits(&t->result, got, want, 256, 256);
+    if (golden_decode_blocks(t, c, type, bits, n, got))
+        compare_bits(&t->result, got, want, 256, 256);
 }
 
 static void add_type(struct case_list *l, const struct type_spec *type, const char *subject)

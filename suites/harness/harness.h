@@ -12,12 +12,12 @@ struct subject;
 struct test;
 
 struct test_case {
-    const char *suite;                      /* "decode" */
+    const char *suite;                       /* "decode" */
     const char *op, *type, *shape, *subject; /* NULL = absent; strings live as long as the list */
-    bool quick;                             /* part of the developer's loop */
+    bool quick;                              /* part of the developer's loop */
     void (*run)(struct test *t, const struct test_case *c);
-    const void *arg;                        /* of the suite */
-    size_t index;                           /* of the suite */
+    const void *arg; /* of the suite */
+    size_t index;    /* of the suite */
 };
 
 /* Grows as suites add to it. Strings made for a case come from case_text. */
@@ -29,12 +29,13 @@ struct case_list {
 };
 void case_add(struct case_list *l, const struct test_case *c);
 struct case_id case_id_of(const struct test_case *c);
-const char *case_text(struct case_list *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *case_text(struct case_list *l, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 struct test_options {
-    const char *vectors;    /* directory of golden data */
-    const char *subjects;   /* comma list, or NULL = all that this build knows */
-    const char *ggml;       /* directory of libggml-base.so, or NULL = $ASSAY_GGML */
+    const char *vectors;  /* directory of golden data */
+    const char *subjects; /* comma list, or NULL = all that this build knows */
+    const char *ggml;     /* directory of libggml-base.so, or NULL = $ASSAY_GGML */
     uint64_t seed;
     bool quick_only;
 };
@@ -42,8 +43,8 @@ struct test_options {
 /* One run of one case. */
 struct test {
     const struct test_options *options;
-    struct arena arena;     /* freed after the case */
-    uint64_t seed;          /* of this case: depends on options->seed and the case's name only */
+    struct arena arena; /* freed after the case */
+    uint64_t seed;      /* of this case: depends on options->seed and the case's name only */
     struct case_result result;
 };
 /* Zeroed memory until the case ends; running out of memory fails the case and returns NULL. */
@@ -51,7 +52,8 @@ void *test_alloc(struct test *t, size_t count, size_t size);
 /* Records why; the first one wins. test_check returns cond. */
 void test_fail(struct test *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void test_skip(struct test *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-bool test_check(struct test *t, bool cond, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool test_check(struct test *t, bool cond, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Fails with the error's text, or skips if there is no device or the thing is not supported; true
  * if st is ST_OK. */
 bool test_ok(struct test *t, enum status st, const struct err *e);

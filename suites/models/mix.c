@@ -139,13 +139,20 @@ static bool holds(const struct rule *r, const struct mix *m, uint32_t layer)
 {
     uint32_t n = m->n_layers, eighth = n / 8;
     switch (r->when) {
-    case ALWAYS: return true;
-    case FIRST: return layer < r->n;
-    case FRACTION: return layer < n / r->n;
-    case MORE_BITS: return layer < eighth || layer >= 7 * n / 8 || (layer - eighth) % 3 == 2;
-    case GQA: return m->n_kv_heads > 0 && m->n_heads / m->n_kv_heads >= r->n;
-    case EXPERTS: return m->n_experts == r->n;
-    case LAYERS_GQA: return n == r->n && m->n_heads != m->n_kv_heads;
+    case ALWAYS:
+        return true;
+    case FIRST:
+        return layer < r->n;
+    case FRACTION:
+        return layer < n / r->n;
+    case MORE_BITS:
+        return layer < eighth || layer >= 7 * n / 8 || (layer - eighth) % 3 == 2;
+    case GQA:
+        return m->n_kv_heads > 0 && m->n_heads / m->n_kv_heads >= r->n;
+    case EXPERTS:
+        return m->n_experts == r->n;
+    case LAYERS_GQA:
+        return n == r->n && m->n_heads != m->n_kv_heads;
     }
     return false;
 }
@@ -173,8 +180,8 @@ static enum tensor_type mixed_type(const struct mix *m, const char *name)
     for (size_t i = 0; i < COUNT(rules); i++) {
         const struct rule *r = &rules[i];
         if (strcmp(r->mix, m->name) != 0) continue;
-        bool meant = strcmp(r->role, "output") == 0 ? output
-                                                    : part != name && has_role(part, r->role);
+        bool meant =
+            strcmp(r->role, "output") == 0 ? output : part != name && has_role(part, r->role);
         if (meant && holds(r, m, layer)) return r->type;
     }
     return m->base;

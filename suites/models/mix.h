@@ -5,12 +5,12 @@
 #include "engine/gguf/gguf.h"
 
 struct mix {
-    const char *name;       /* "q4_K", "Q4_K_M" */
+    const char *name; /* "q4_K", "Q4_K_M" */
     enum tensor_type base;
-    bool pure;              /* every matrix gets base */
-    int file_type;          /* general.file_type */
+    bool pure;     /* every matrix gets base */
+    int file_type; /* general.file_type */
     uint32_t n_layers, n_heads, n_kv_heads, n_experts;
-    bool has_output;        /* else the token embedding is the output matrix too */
+    bool has_output; /* else the token embedding is the output matrix too */
 };
 
 /* A name in any case: that of a weight type is that type everywhere ("Q2_K", "Q6_K" and "Q8_0"

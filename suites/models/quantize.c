@@ -18,16 +18,16 @@ struct job {
     struct mix mix;
     struct gguf_writer *writer;
     struct arena names;
-    void **data;               /* encoded tensors, by index; NULL where the bytes are copied */
-    float *x, *y;              /* one slab, as read and as encoded */
-    struct row_sums *sums;     /* by row of the slab */
+    void **data;           /* encoded tensors, by index; NULL where the bytes are copied */
+    float *x, *y;          /* one slab, as read and as encoded */
+    struct row_sums *sums; /* by row of the slab */
     size_t slab_rows, slab_cap, sums_cap;
-    size_t done, total;        /* values encoded */
+    size_t done, total; /* values encoded */
 };
 
 struct row_sums {
     double error, energy, worst;
-    size_t bad;                /* first column that is not finite, or n_cols */
+    size_t bad; /* first column that is not finite, or n_cols */
 };
 
 /* Rows [first, first + n) of a tensor in the making, and what the tensor adds up to. */
@@ -36,7 +36,7 @@ struct slab {
     size_t first, n, n_cols;
     const uint8_t *src;
     uint8_t *dst;
-    size_t src_row, dst_row;   /* bytes */
+    size_t src_row, dst_row; /* bytes */
     float *x, *y;
     struct row_sums *sums;
     double error, energy;
@@ -115,9 +115,15 @@ static enum status encode_tensor(struct job *j, const struct gguf_tensor *t, uin
     const struct type_spec *to = type_by_id((int64_t)report->to);
     size_t n_cols = (size_t)t->dims[0], n_rows = (size_t)(t->n_elems / t->dims[0]);
     if (!reserve(j, n_cols)) return fail(e, ST_NOMEM, "no memory for rows of %zu values", n_cols);
-    struct slab s = {.report = report, .n_cols = n_cols, .src = t->data, .dst = dst,
-                     .src_row = type_bytes(t->type, n_cols), .dst_row = type_bytes(to, n_cols),
-                     .x = j->x, .y = j->y, .sums = j->sums};
+    struct slab s = {.report = report,
+                     .n_cols = n_cols,
+                     .src = t->data,
+                     .dst = dst,
+                     .src_row = type_bytes(t->type, n_cols),
+                     .dst_row = type_bytes(to, n_cols),
+                     .x = j->x,
+                     .y = j->y,
+                     .sums = j->sums};
     for (; s.first < n_rows; s.first += s.n, s.src += s.n * s.src_row, s.dst += s.n * s.dst_row) {
         s.n = n_rows - s.first < j->slab_rows ? n_rows - s.first : j->slab_rows;
         if (interrupted()) return fail(e, ST_CANCELLED, "interrupted, nothing written");
@@ -144,7 +150,8 @@ static enum status put_tensor(struct job *j, size_t i, struct err *e)
         const struct type_spec *to = type_by_id((int64_t)report.to);
         report.bytes = type_bytes(to, (size_t)t->n_elems);
         data = j->data[i] = malloc(report.bytes);
-        if (!data) return fail(e, ST_NOMEM, "tensor %s: no memory for %zu bytes", name, report.bytes);
+        if (!data)
+            return fail(e, ST_NOMEM, "tensor %s: no memory for %zu bytes", name, report.bytes);
         st = encode_tensor(j, t, j->data[i], &report, e);
     }
     if (st == ST_OK) st = gguf_put_tensor(j->writer, name, report.to, t->n_dims, t->dims, data, e);
@@ -163,8 +170,8 @@ static enum status put_metadata(struct job *j, struct err *e)
     for (size_t i = 0; i < j->in->n_kv && st == ST_OK; i++) {
         const struct gguf_kv *kv = &j->in->kv[i];
         bool split = kv->key.len > 6 && memcmp(kv->key.data, "split.", 6) == 0;
-        if (split || is_key(kv, "general.file_type") ||
-            is_key(kv, "general.quantization_version")) continue;
+        if (split || is_key(kv, "general.file_type") || is_key(kv, "general.quantization_version"))
+            continue;
         st = gguf_put_kv(j->writer, kv, e);
     }
     if (st == ST_OK) {

@@ -15,8 +15,8 @@ struct quantize_tensor {
 };
 
 struct quantize_options {
-    int threads;            /* as ref_set_threads */
-    const char *label;      /* for the progress bar; NULL = no bar */
+    int threads;       /* as ref_set_threads */
+    const char *label; /* for the progress bar; NULL = no bar */
     /* Called after each tensor, in the order of the file; may be NULL. */
     void (*tensor)(void *ctx, const struct quantize_tensor *t);
     void *ctx;

@@ -84,7 +84,8 @@ static void run_nmse(struct test *t, const struct test_case *c)
     for (int i = 0; i < 2 && x && y; i++) {
         json_t *figure = json_object_get(row, sets[i]);
         if (!test_check(t, json_is_number(figure), "%s: no figure for %s, %s", path, c->type,
-                        sets[i])) break;
+                        sets[i]))
+            break;
         fill_figure_set(x, i == 1);
         if (!round_trip(t, type_of(c), x, ROWS, COLS, NULL, y)) break;
         judge(t, sets[i], nmse(x, y, NULL, ROWS * COLS, COLS),
@@ -96,8 +97,20 @@ static void run_nmse(struct test *t, const struct test_case *c)
 /* ---- edges ---- */
 
 enum edge {
-    EDGE_ZERO, EDGE_SIGNED_ZERO, EDGE_OUTLIER, EDGE_SUBNORMAL, EDGE_CONSTANT, EDGE_NEGATIVE,
-    EDGE_HUGE, EDGE_MAX, EDGE_TINY, EDGE_SPREAD, EDGE_SINGLE, EDGE_F16_END, EDGE_POSITIVE, EDGE_COUNT
+    EDGE_ZERO,
+    EDGE_SIGNED_ZERO,
+    EDGE_OUTLIER,
+    EDGE_SUBNORMAL,
+    EDGE_CONSTANT,
+    EDGE_NEGATIVE,
+    EDGE_HUGE,
+    EDGE_MAX,
+    EDGE_TINY,
+    EDGE_SPREAD,
+    EDGE_SINGLE,
+    EDGE_F16_END,
+    EDGE_POSITIVE,
+    EDGE_COUNT
 };
 
 static const char *const edge_names[EDGE_COUNT] = {
@@ -110,20 +123,34 @@ static float edge_value(enum edge k, struct rng *r, size_t i)
 {
     double g = 2 * rng_uniform(r) - 1;
     switch (k) {
-    case EDGE_ZERO: return 0;
-    case EDGE_SIGNED_ZERO: return i % 3 ? -0.0f : 0.0f;
-    case EDGE_OUTLIER: return (float)(i == 77 ? 1000 : 0.01 * g);
-    case EDGE_SUBNORMAL: return (float)(g * 1e-40);
-    case EDGE_CONSTANT: return 0.37f;
-    case EDGE_NEGATIVE: return -5;
-    case EDGE_HUGE: return (float)(g * 1e30);
-    case EDGE_MAX: return i % 3 ? FLT_MAX : -FLT_MAX;
-    case EDGE_TINY: return (float)(g * 1e-7);
-    case EDGE_SPREAD: return (float)(g * (i % 2 ? 1e20 : 1e-20));
-    case EDGE_SINGLE: return i % 256 == 3 ? -1.5f : 0;
-    case EDGE_F16_END: return (float)(g * 66000);
-    case EDGE_POSITIVE: return 1 + (float)i;
-    case EDGE_COUNT: break;
+    case EDGE_ZERO:
+        return 0;
+    case EDGE_SIGNED_ZERO:
+        return i % 3 ? -0.0f : 0.0f;
+    case EDGE_OUTLIER:
+        return (float)(i == 77 ? 1000 : 0.01 * g);
+    case EDGE_SUBNORMAL:
+        return (float)(g * 1e-40);
+    case EDGE_CONSTANT:
+        return 0.37f;
+    case EDGE_NEGATIVE:
+        return -5;
+    case EDGE_HUGE:
+        return (float)(g * 1e30);
+    case EDGE_MAX:
+        return i % 3 ? FLT_MAX : -FLT_MAX;
+    case EDGE_TINY:
+        return (float)(g * 1e-7);
+    case EDGE_SPREAD:
+        return (float)(g * (i % 2 ? 1e20 : 1e-20));
+    case EDGE_SINGLE:
+        return i % 256 == 3 ? -1.5f : 0;
+    case EDGE_F16_END:
+        return (float)(g * 66000);
+    case EDGE_POSITIVE:
+        return 1 + (float)i;
+    case EDGE_COUNT:
+        break;
     }
     return 0;
 }
@@ -144,8 +171,10 @@ static void run_edge(struct test *t, const struct test_case *c)
             peak = fmax(peak, fabs((double)y[i]));
         }
         test_check(t, finite, "%s: decoded values are not finite", edge_names[k]);
-        if (top == 0) judge(t, edge_names[k], peak, 0);
-        else judge(t, edge_names[k], nmse(x, y, NULL, COLS, COLS), 1);
+        if (top == 0)
+            judge(t, edge_names[k], peak, 0);
+        else
+            judge(t, edge_names[k], nmse(x, y, NULL, COLS, COLS), 1);
     }
 }
 
@@ -257,8 +286,12 @@ static void run_exact32(struct test *t, const struct test_case *c)
 static void add(struct case_list *l, const char *op, const struct type_spec *type, bool quick,
                 void (*run)(struct test *, const struct test_case *))
 {
-    case_add(l, &(struct test_case){.suite = "encode", .op = op, .type = type->name, .quick = quick,
-                                    .run = run, .arg = type});
+    case_add(l, &(struct test_case){.suite = "encode",
+                                    .op = op,
+                                    .type = type->name,
+                                    .quick = quick,
+                                    .run = run,
+                                    .arg = type});
 }
 
 void suite_encode(struct case_list *l)

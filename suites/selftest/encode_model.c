@@ -36,10 +36,11 @@ static void run_mix(struct test *t, const struct test_case *c)
         m.has_output = true;
         const char *tensor;
         json_t *type;
-        json_object_foreach(rows, tensor, type) {
+        json_object_foreach(rows, tensor, type)
+        {
             bool vector = strstr(tensor, "norm") != NULL;
-            enum tensor_type got = mix_type(&m, tensor, vector ? 1 : 2, 256,
-                                            vector ? TYPE_F32 : TYPE_F16);
+            enum tensor_type got =
+                mix_type(&m, tensor, vector ? 1 : 2, 256, vector ? TYPE_F32 : TYPE_F16);
             const char *got_name = type_by_id((int64_t)got)->name, *want = json_string_value(type);
             t->result.total++;
             if (strcasecmp(got_name, want) == 0) continue;
@@ -100,7 +101,8 @@ static enum status save_model(const struct small_model *m, struct err *e)
     if (!st) st = gguf_put_u32(w, "llama.block_count", 1, e);
     if (!st) st = gguf_put_u32(w, "split.count", 1, e);
     if (!st) st = gguf_put_tensor(w, "blk.0.ffn_up.weight", TYPE_F32, 2, matrix, m->matrix, e);
-    if (!st) st = gguf_put_tensor(w, "blk.0.ffn_gate_inp.weight", TYPE_F32, 2, router, m->router, e);
+    if (!st)
+        st = gguf_put_tensor(w, "blk.0.ffn_gate_inp.weight", TYPE_F32, 2, router, m->router, e);
     if (!st) st = gguf_put_tensor(w, "blk.0.ffn_norm.weight", TYPE_F32, 1, norm, m->norm, e);
     if (!st) st = gguf_writer_save(w, m->in, false, e);
     gguf_writer_close(w);
@@ -189,8 +191,12 @@ void encode_add_model_cases(struct case_list *l)
         c.type = names[i];
         case_add(l, &c);
     }
-    case_add(l, &(struct test_case){.suite = "encode", .op = "mix", .shape = "fallback",
-                                    .quick = true, .run = run_fallback});
-    case_add(l, &(struct test_case){.suite = "encode", .op = "model", .type = "q4_K", .quick = true,
-                                    .run = run_model});
+    case_add(l, &(struct test_case){.suite = "encode",
+                                    .op = "mix",
+                                    .shape = "fallback",
+                                    .quick = true,
+                                    .run = run_fallback});
+    case_add(
+        l, &(struct test_case){
+               .suite = "encode", .op = "model", .type = "q4_K", .quick = true, .run = run_model});
 }

@@ -45,10 +45,10 @@ static struct case_id made_up(size_t i)
     static const char *const types[] = {"q4_K", "q6_K", "iq2_s"};
     static const char *const subjects[] = {"cpu", "vulkan:0"};
     return (struct case_id){.suite = "made",
-                              .op = "matvec",
-                              .type = types[i % 3],
-                              .shape = "256x128",
-                              .subject = subjects[i / 3 % 2]};
+                            .op = "matvec",
+                            .type = types[i % 3],
+                            .shape = "256x128",
+                            .subject = subjects[i / 3 % 2]};
 }
 
 /* ---- numbers and texts that JSON does not have ------------------------------------------- */
@@ -58,9 +58,9 @@ static struct case_id made_up(size_t i)
 static const char odd_text[] = "\x01 \"quotes\" \xff\xc3\xa4 \xe2\x82 \xe6\xbc\xa2\xed\xa0\x80"
                                "\xf0\x9f\x8e\x89\xc0\xaf|\xf0\x9f";
 #define BAD "\xef\xbf\xbd"
-static const char odd_text_mended[] = "\x01 \"quotes\" " BAD "\xc3\xa4 " BAD BAD
-                                      " \xe6\xbc\xa2" BAD BAD BAD
-                                      "\xf0\x9f\x8e\x89" BAD BAD "|" BAD BAD;
+static const char odd_text_mended[] =
+    "\x01 \"quotes\" " BAD "\xc3\xa4 " BAD BAD " \xe6\xbc\xa2" BAD BAD BAD
+    "\xf0\x9f\x8e\x89" BAD BAD "|" BAD BAD;
 #undef BAD
 
 static void put_odd_cases(struct report *r)
