@@ -1,16 +1,16 @@
 /* A backend: memory on a device, and the table of operations. Each operation (a row of
- * reference/spec/ops.def) takes one struct of arguments (a block of reference/spec/args.def). Values
- * are f32 unless stated otherwise, in row-major order, the last dimension contiguous. An operation
- * whose slot is NULL is not supported.
+ * reference/spec/ops.def) takes one struct of arguments (a block of reference/spec/args.def).
+ * Values are f32 unless stated otherwise, in row-major order, the last dimension contiguous. An
+ * operation whose slot is NULL is not supported.
  *
  * Operations are queued in order; each sees the results of those before it. They may return
  * before they have run: the backend's download and flush wait. Arguments are checked by the caller
  * (engine/arch, suites), sizes in range of uint32_t.
  *
  * In place, that is with out being the same view as an input, these may be called: rms_norm,
- * layer_norm, softmax, scale, softcap and scale_rows (out = x), the functions of one value (out = x) and
- * of two (out = a or b). rope has no out, it changes x. In no other case does an output overlap another
- * argument.
+ * layer_norm, softmax, scale, softcap and scale_rows (out = x), the functions of one value (out =
+ * x) and of two (out = a or b). rope has no out, it changes x. In no other case does an output
+ * overlap another argument.
  */
 #ifndef BACKEND_H
 #define BACKEND_H
@@ -20,8 +20,8 @@
 
 struct backend; /* an opened device; each backend has a struct of its own that begins with
                    struct backend_base */
-/* A device buffer: memory of that device, made by alloc or import and freed by release. Each backend
- * has a struct of its own. */
+/* A device buffer: memory of that device, made by alloc or import and freed by release. Each
+ * backend has a struct of its own. */
 struct dbuf;
 
 /* Bytes of a device buffer from off on; the argument that takes the view says how many. A view owns
@@ -42,8 +42,8 @@ enum rope_pairing { ROPE_NORM, ROPE_NEOX }; /* pairs (2p, 2p+1) or (p, p + n_dim
 enum route_gating { ROUTE_SOFTMAX = 1, ROUTE_SIGMOID = 2, ROUTE_SOFTMAX_CHOSEN = 3 };
 
 /* The arguments of operations: struct op_get_rows, op_norm, op_matmul ... from the blocks of
- * reference/spec/args.def, which say what each operation computes, and from what shapes. An argument
- * that is absent has no buffer. */
+ * reference/spec/args.def, which say what each operation computes, and from what shapes. An
+ * argument that is absent has no buffer. */
 /* clang-format off */
 #define ARGS(name, plug_in)            struct op_##name {
 #define WEIGHT(args, name)             struct weight name;

@@ -123,9 +123,9 @@ const float *engine_logits(const struct engine_session *s, size_t i);
 size_t engine_position(const struct engine_session *s); /* of the first */
 size_t engine_seq_position(const struct engine_session *s, uint32_t seq);
 
-/* Forgets everything of a sequence from position pos on (pos <= its position). ST_RANGE, and nothing
- * forgotten, if a layer with a window no longer holds what a token at pos would see; 0 is always
- * possible. */
+/* Forgets everything of a sequence from position pos on (pos <= its position). ST_RANGE, and
+ * nothing forgotten, if a layer with a window no longer holds what a token at pos would see; 0 is
+ * always possible. */
 enum status engine_rewind(struct engine_session *s, size_t pos, struct err *e); /* the first */
 enum status engine_seq_rewind(struct engine_session *s, uint32_t seq, size_t pos, struct err *e);
 

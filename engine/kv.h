@@ -66,8 +66,8 @@ enum status kv_claim(struct kv_cache *kv, uint32_t n, const uint32_t *seqs, stru
                      struct err *e);
 /* Whether what a token at position pos sees is still held. */
 bool kv_holds(const struct kv_cache *kv, uint32_t seq, uint32_t pos);
-/* Forgets a sequence from position pos on. What lies in its cells is of positions that no token sees
- * before it is written anew: a position always has the same cell. */
+/* Forgets a sequence from position pos on. What lies in its cells is of positions that no token
+ * sees before it is written anew: a position always has the same cell. */
 void kv_rewind(struct kv_cache *kv, uint32_t seq, uint32_t pos);
 
 #endif

@@ -5,7 +5,8 @@
  * one has another, the two differ by e and a step at most. Steps that only some engines take are
  * few and not like a normal variable, so that several at once must fit too: four steps each, added
  * in squares. Roundings of a block's scale or base move all its values together: in a sum over the
- * block the errors add up instead of cancelling, up to sqrt(32) times as much. Eight covers that. */
+ * block the errors add up instead of cancelling, up to sqrt(32) times as much. Eight covers
+ * that. */
 #include "reference/cache.h"
 #include "reference/codebook.h"
 #include "reference/forward_priv.h"

@@ -1,4 +1,5 @@
-/* The feed-forward part of a layer, and of one expert: two or three products around an activation. */
+/* The feed-forward part of a layer, and of one expert: two or three products around an
+ * activation. */
 #include "reference/forward_priv.h"
 
 static void ffn_run(struct ref_pass *p, uint32_t i, const struct ref_ffn *w,

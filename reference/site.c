@@ -219,7 +219,8 @@ static void find_activation(const struct ref_ffn *w, struct ref_site *s)
     s->n_in = 1;
 }
 
-/* Sites that stand for several operations: the mixture of experts, and what latent attention shows. */
+/* Sites that stand for several operations: the mixture of experts, and what latent attention
+ * shows. */
 static void find_several(const struct ref_model *m, enum site site, uint32_t layer,
                          struct ref_site *s)
 {

@@ -1,5 +1,5 @@
-/* What the values at a site of a model are made from, and the values themselves from inputs that the
- * caller has: the same operations as in a forward pass, one site at a time. Experts, and latent
+/* What the values at a site of a model are made from, and the values themselves from inputs that
+ * the caller has: the same operations as in a forward pass, one site at a time. Experts, and latent
  * attention between its sites, stand for several operations in a row and have no value here. */
 #ifndef REF_SITE_H
 #define REF_SITE_H
@@ -65,8 +65,9 @@ struct ref_site {
     const float *sinks;       /* SCORES, SOFTMAX, ATTENTION: (n_heads); NULL: none */
 };
 
-/* True if the layer (0 for sites of the model) has the site, in the order of sites.def. A pass hands
- * out these and no others, but for SCORES and WEIGHTS, which take as much memory as they want. */
+/* True if the layer (0 for sites of the model) has the site, in the order of sites.def. A pass
+ * hands out these and no others, but for SCORES and WEIGHTS, which take as much memory as they
+ * want. */
 bool ref_site_there(const struct ref_model *m, enum site site, uint32_t layer);
 
 /* What makes the site in this layer, whether the layer has it or not. m NULL, or a layer beyond the

@@ -1,6 +1,6 @@
-/* Writes the JSON report of a run; nothing else writes results as JSON. reports/schema.json describes the
- * members and their meaning. A name never changes; a new member raises the schema's minor number.
- * Numbers that JSON cannot hold are written as the strings "nan", "inf" and "-inf".
+/* Writes the JSON report of a run; nothing else writes results as JSON. reports/schema.json
+ * describes the members and their meaning. A name never changes; a new member raises the schema's
+ * minor number. Numbers that JSON cannot hold are written as the strings "nan", "inf" and "-inf".
  * The functions copy the strings that they are given. */
 #ifndef REPORT_H
 #define REPORT_H

@@ -1,5 +1,5 @@
-/* olmo2: norms of results only, and of whole rows of queries and keys; SwiGLU. With a window (olmo3)
- * three layers of four are windowed, and rotate without scaling. */
+/* olmo2: norms of results only, and of whole rows of queries and keys; SwiGLU. With a window
+ * (olmo3) three layers of four are windowed, and rotate without scaling. */
 #include "engine/arch/arch.h"
 
 enum status load_olmo2(struct engine_model *m, struct err *e)

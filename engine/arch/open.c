@@ -1,6 +1,6 @@
-/* Opening a model: the metadata names an architecture, whose loader does the rest; then the check that
- * nothing in the file that belongs to the model is left out of the computation. This stands with the
- * architectures, not in model/, since it needs their table, and they need model/. */
+/* Opening a model: the metadata names an architecture, whose loader does the rest; then the check
+ * that nothing in the file that belongs to the model is left out of the computation. This stands
+ * with the architectures, not in model/, since it needs their table, and they need model/. */
 #include "engine/arch/arch.h"
 #include "engine/tokenizer/tokenizer.h"
 

@@ -1,4 +1,5 @@
-/* Errors, checked sizes, memory and the clock: the parts of base.h that need no file and no thread. */
+/* Errors, checked sizes, memory and the clock: the parts of base.h that need no file and no
+ * thread. */
 #include "engine/base/base.h"
 
 #include <stdio.h>

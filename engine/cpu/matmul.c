@@ -1,5 +1,5 @@
-/* matvec, matmul, matmul_id: out = W x (+ bias). Weights are decoded exactly to f32 and multiplied in f32;
- * the sum of one output is that of simd.h whichever way it is computed, so all operations,
+/* matvec, matmul, matmul_id: out = W x (+ bias). Weights are decoded exactly to f32 and multiplied
+ * in f32; the sum of one output is that of simd.h whichever way it is computed, so all operations,
  * and any number of columns, give the same bits.
  *
  *   pieces (matvec):  256 weights of each of 4 rows are decoded at a time, into the first cache

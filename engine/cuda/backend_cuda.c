@@ -191,7 +191,8 @@ static enum status cuda_alloc(struct backend *b, size_t bytes, struct dbuf **out
     return ST_OK;
 }
 
-/* Queued work may still use the memory: it is finished first. Freed even if the device has failed. */
+/* Queued work may still use the memory: it is finished first. Freed even if the device has
+ * failed. */
 static void cuda_release(struct backend *b, struct dbuf *buf)
 {
     struct err ignored = {0};

@@ -6,7 +6,8 @@
 
 #include "engine/base/base.h"
 
-/* Handles; the driver's own tags, so that engine/cuda/test/abi.c can compare prototypes with cuda.h. */
+/* Handles; the driver's own tags, so that engine/cuda/test/abi.c can compare prototypes with
+ * cuda.h. */
 typedef struct CUctx_st *cu_context;
 typedef struct CUmod_st *cu_module;
 typedef struct CUfunc_st *cu_function;

@@ -1,5 +1,5 @@
-/* Operations as launches: which kernel, how many blocks, which bytes each argument may touch. Those on
- * weights are in ops_matmul.c, those on the cache in ops_attention.c. */
+/* Operations as launches: which kernel, how many blocks, which bytes each argument may touch. Those
+ * on weights are in ops_matmul.c, those on the cache in ops_attention.c. */
 #include "engine/cuda/plan.h"
 
 #include <string.h>

@@ -18,9 +18,10 @@ const struct kernel_info kernel_table[KERNEL_COUNT] = {
 #include "engine/cuda/kernels/kernels.def"
 #undef KERNEL
 
-/* The kernels' structs have the fields of spec/args.def, addresses in place of views, and no others.
- * Not so those of four blocks, whose sizes the host derives: get_rows, matmul and matmul_id are told the
- * bytes of a row, and pairs of tokens and slots; kv_write has a kernel for each type. */
+/* The kernels' structs have the fields of spec/args.def, addresses in place of views, and no
+ * others. Not so those of four blocks, whose sizes the host derives: get_rows, matmul and matmul_id
+ * are told the bytes of a row, and pairs of tokens and slots; kv_write has a kernel for each
+ * type. */
 #define KERNEL_get_rows(check, ...)
 #define KERNEL_matmul(check, ...)
 #define KERNEL_matmul_id(check, ...)

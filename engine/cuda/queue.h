@@ -1,7 +1,8 @@
 /* Launches on their way to a device. They are collected until somebody needs the results (or there
  * are QUEUE_MAX). A sequence of kernels that comes back, as every token's does, becomes a CUDA
  * graph the second time: later ones replay it, after the arguments that changed are exchanged. The
- * kernels, their blocks and their order are the same either way, so the results are, bit for bit. */
+ * kernels, their blocks and their order are the same either way, so the results are, bit for
+ * bit. */
 #ifndef CUDA_QUEUE_H
 #define CUDA_QUEUE_H
 

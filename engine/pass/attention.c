@@ -63,7 +63,8 @@ enum status pass_qkv(struct pass *p, uint32_t layer, struct view x, struct err *
     return rotate(p, layer, e);
 }
 
-/* ---- cache and sum ---------------------------------------------------------------------------- */
+/* ---- cache and sum
+ * ---------------------------------------------------------------------------- */
 
 static enum status write_cache(struct pass *p, uint32_t layer, enum kv_kind kind, struct err *e)
 {

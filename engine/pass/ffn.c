@@ -54,7 +54,8 @@ static enum status dense(struct pass *p, const struct ffn *f, uint32_t layer, bo
     return pass_linear(p, &f->down, inner, out, p->n_tokens, e);
 }
 
-/* ---- experts ----------------------------------------------------------------------------------- */
+/* ---- experts
+ * ----------------------------------------------------------------------------------- */
 
 /* at.moe.ids, at.moe.weights: who is chosen for each token. */
 static enum status choose(struct pass *p, const struct moe *x, uint32_t layer, struct view in,

@@ -71,7 +71,8 @@ struct pass {
 /* The forward pass: from at.ids and the positions to p->logits. */
 enum status pass_forward(struct pass *p, struct err *e);
 
-/* ---- building blocks (blocks.c) --------------------------------------------------------------- */
+/* ---- building blocks (blocks.c)
+ * --------------------------------------------------------------- */
 
 struct view pass_weight(const struct pass *p, uint32_t index); /* absent if index is 0 */
 /* x = rows of token_embd, scaled, with those of the positions. */
@@ -108,7 +109,8 @@ enum status pass_rope(struct pass *p, uint32_t layer, struct view x, uint32_t n_
 /* Writes at.k, at.v to the cache; at.attn = attention of at.q over it. */
 enum status pass_attention(struct pass *p, uint32_t layer, struct err *e);
 
-/* ---- feed-forward (ffn.c) --------------------------------------------------------------------- */
+/* ---- feed-forward (ffn.c)
+ * --------------------------------------------------------------------- */
 
 /* out = the layer's feed-forward, or experts, of x. */
 enum status pass_ffn(struct pass *p, uint32_t layer, struct view x, struct view out, struct err *e);

@@ -24,7 +24,8 @@ struct engine_session {
 
 enum { SESSION_BUFFERS = 64 };
 
-/* The device reads f32 in place: a tensor that the file does not align is copied. NULL: no memory. */
+/* The device reads f32 in place: a tensor that the file does not align is copied. NULL: no
+ * memory. */
 const void *session_aligned_data(struct engine_session *s, const struct model_tensor *t);
 /* Puts all tensors on the backend. */
 enum status session_import_weights(struct engine_session *s, const struct engine_session_options *o,

@@ -10,7 +10,8 @@ static bool text_is(struct gguf_str s, const char *text)
     return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
 }
 
-/* ---- settings ---------------------------------------------------------------------------------- */
+/* ---- settings
+ * ---------------------------------------------------------------------------------- */
 
 static enum status load_flag(const struct gguf *g, const char *key, bool absent, bool *out,
                              struct err *e)

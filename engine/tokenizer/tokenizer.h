@@ -73,8 +73,8 @@ static inline int32_t tokenizer_find(const struct tokenizer *t, const char *text
 /* Reads the tokens with their scores and kinds (tokenizer_vocab.c). */
 enum status tokenizer_load_vocabulary(struct tokenizer *t, const struct gguf *g, struct err *e);
 
-/* The id that a key gives, or the other one in its absence; one outside the vocabulary counts as not
- * given. */
+/* The id that a key gives, or the other one in its absence; one outside the vocabulary counts as
+ * not given. */
 enum status tokenizer_load_id(const struct tokenizer *t, const struct gguf *g, const char *key,
                               int32_t absent, int32_t *out, struct err *e);
 

@@ -150,7 +150,8 @@ void bpe_close(struct bpe *b)
 
 /* ---- encoding -------------------------------------------------------------------------------- */
 
-/* A fragment being encoded: its code points, and as UTF-8 again, which is not always what it was. */
+/* A fragment being encoded: its code points, and as UTF-8 again, which is not always what it
+ * was. */
 struct bpe_text {
     const struct tokenizer *t;
     uint32_t *chars;   /* (n) */

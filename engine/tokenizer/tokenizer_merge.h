@@ -1,5 +1,5 @@
-/* Merging adjacent symbols, best pair first: what SentencePiece and byte-pair encoding share. A heap
- * of candidate merges over a linked list of symbols: O(n log n). */
+/* Merging adjacent symbols, best pair first: what SentencePiece and byte-pair encoding share. A
+ * heap of candidate merges over a linked list of symbols: O(n log n). */
 #ifndef TOKENIZER_MERGE_H
 #define TOKENIZER_MERGE_H
 

@@ -284,8 +284,8 @@ static bool cut_once(const struct tokenizer *t, const char *text, struct fragmen
     return true;
 }
 
-/* Which runs of four bytes a text has, more or less: most tokens have one that it lacks, and need no
- * search. A set of hashes. */
+/* Which runs of four bytes a text has, more or less: most tokens have one that it lacks, and need
+ * no search. A set of hashes. */
 enum { GRAM = 4 };
 
 struct grams {

@@ -40,8 +40,8 @@ uint32_t unicode_lower(uint32_t c);
 /* First code point of the canonical decomposition: the letter under accents. */
 uint32_t unicode_base(uint32_t c);
 
-/* The character at the front of len > 0 bytes; returns how many of them it takes. Overlong forms and
- * surrogates are taken as they are; a byte that begins no character is U+FFFD by itself. */
+/* The character at the front of len > 0 bytes; returns how many of them it takes. Overlong forms
+ * and surrogates are taken as they are; a byte that begins no character is U+FFFD by itself. */
 size_t utf8_decode(const char *s, size_t len, uint32_t *c);
 /* Up to four bytes of c <= UNICODE_LAST at out; returns how many. */
 size_t utf8_encode(uint32_t c, char *out);

@@ -68,8 +68,8 @@ static void bind_buffers(struct backend *b, const struct dispatch *d)
         info[i] = (VkDescriptorBufferInfo){s->buffer, s->offset, s->size};
         if (!s->buffer) info[i] = (VkDescriptorBufferInfo){b->tables->buffers[0], 0, VK_WHOLE_SIZE};
     }
-    /* A set is used again: a view in it that no longer exists is replaced, even if no shader reads it,
-     * for drivers may look at all of a set. */
+    /* A set is used again: a view in it that no longer exists is replaced, even if no shader reads
+     * it, for drivers may look at all of a set. */
     const VkBufferView spare = b->tables->texels[0];
     const VkBufferView texels[N_TEXELS] = {d->texels ? d->texels : spare, spare};
     VkWriteDescriptorSet w[2] = {{.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,

@@ -7,8 +7,8 @@
 /* Words of backend_options.variant:
  *   rows | reduce            products: lanes over rows, or over a row's groups with a reduction
  *   subgroup | shared        reductions by subgroup arithmetic or through shared memory
- *   half | narrow | words    weights read through 8- and 16-bit storage, and halves converted by the
- *                            device (half) or by integer bits; or weights read as 32-bit words
+ *   half | narrow | words    weights read through 8- and 16-bit storage, and halves converted by
+ *                            the device (half) or by integer bits; or weights read as 32-bit words
  *   push | sets              push descriptors or descriptor sets
  *   direct | staging         imports written into mapped memory or through the staging ring
  *   sg4 sg8 sg16 sg32 sg64   required subgroup size

@@ -1,6 +1,6 @@
-/* The cache: writing it, attention, whole and in its three steps. Bindings of attention: 0 q or probs
- * in, 1 k, 2 v, 3 pos, 4 cell_pos, 5 what is written, 6 first, 7 sinks, 8 state. A cache that is
- * larger than what the device binds is bound in windows of cells, a dispatch for each. */
+/* The cache: writing it, attention, whole and in its three steps. Bindings of attention: 0 q or
+ * probs in, 1 k, 2 v, 3 pos, 4 cell_pos, 5 what is written, 6 first, 7 sinks, 8 state. A cache that
+ * is larger than what the device binds is bound in windows of cells, a dispatch for each. */
 #include "engine/vulkan/vk.h"
 
 #include <stdio.h>

@@ -209,8 +209,8 @@ struct backend {
     PFN_vkCmdPushDescriptorSetKHR vkCmdPushDescriptorSetKHR;
 };
 
-/* result.c: runs a call and, unless it succeeds, records its text, the result's name and what was being
- * computed. */
+/* result.c: runs a call and, unless it succeeds, records its text, the result's name and what was
+ * being computed. */
 #define VK(b, e, call) vk_check(b, e, #call, (b)->call)
 enum status vk_check(struct backend *b, struct err *e, const char *call, VkResult r);
 const char *vk_result_name(VkResult r);
@@ -277,8 +277,8 @@ struct row_range {
 enum status vk_bind_window(struct backend *b, struct dispatch *d, uint32_t slot,
                            const struct row_range *r, uint32_t row0, bool write, struct window *out,
                            struct err *e);
-/* Memory of the backend's own for what one operation hands to another dispatch of it: at least bytes,
- * until the next call. */
+/* Memory of the backend's own for what one operation hands to another dispatch of it: at least
+ * bytes, until the next call. */
 enum status vk_scratch(struct backend *b, size_t bytes, struct view *out, struct err *e);
 /* Rows of n values that one binding holds; 1 if not one does, which vk_bind then refuses. */
 uint32_t vk_rows_per_dispatch(const struct backend *b, uint64_t n);

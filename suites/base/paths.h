@@ -12,8 +12,8 @@ enum status make_directory(const char *path, struct err *e);
  * created if it is not there. */
 enum status cache_dir(char *out, size_t cap, struct err *e);
 
-/* The directory of the golden data: option if not NULL, else $ASSAY_VECTORS, else that of the source
- * tree, else the installed one. */
+/* The directory of the golden data: option if not NULL, else $ASSAY_VECTORS, else that of the
+ * source tree, else the installed one. */
 const char *vectors_dir(const char *option);
 
 #endif

@@ -9,8 +9,8 @@
 void progress_show(const char *what, size_t done, size_t total);
 void progress_end(void);
 
-/* After interrupt_catch, the first SIGINT or SIGTERM sets a flag, which interrupted returns, instead
- * of ending the program; a second signal ends it. */
+/* After interrupt_catch, the first SIGINT or SIGTERM sets a flag, which interrupted returns,
+ * instead of ending the program; a second signal ends it. */
 void interrupt_catch(void);
 bool interrupted(void);
 

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <wchar.h>
 
-/* What may follow a lead byte (table 3-7 of the Unicode Standard): how many bytes there are, and the
- * range of the first of them. */
+/* What may follow a lead byte (table 3-7 of the Unicode Standard): how many bytes there are, and
+ * the range of the first of them. */
 static unsigned sequence_of(unsigned lead, unsigned *low, unsigned *high)
 {
     *low = 0x80;

@@ -4,7 +4,8 @@
 
 #include "engine/base/base.h"
 
-/* The number of bytes at the beginning of s that are valid UTF-8 (no overlong forms, no surrogates).
+/* The number of bytes at the beginning of s that are valid UTF-8 (no overlong forms, no
+ * surrogates).
  * *cut, if cut is not NULL, says whether the rest is the beginning of a character that ends too
  * early. */
 size_t text_valid(const char *s, size_t len, bool *cut);

@@ -1,5 +1,5 @@
-/* The suite of KV caches: every type for keys and for values, in whole models, in full layers and in
- * rings; and the refusal where heads do not fill the blocks. */
+/* The suite of KV caches: every type for keys and for values, in whole models, in full layers and
+ * in rings; and the refusal where heads do not fill the blocks. */
 #include "conformance/conformance.h"
 #include "harness/files.h"
 #include "engine/gguf/gguf.h"

@@ -13,7 +13,8 @@ enum { ROW = 8192, N_ROWS = 140000, N_IDS = 6 };
 /* Row 65536 begins at byte 2^31, row 131072 at byte 2^32. */
 static const int32_t ids[N_IDS] = {0, 139999, 65535, 65536, 131072, 131071};
 
-/* The matrix as experts; the two in the middle lie across those bytes. One token chooses them all. */
+/* The matrix as experts; the two in the middle lie across those bytes. One token chooses them
+ * all. */
 enum { EXPERT_ROWS = 7, N_EXPERTS = N_ROWS / EXPERT_ROWS, N_USED = 4, COLUMN = 5000 };
 static const int32_t experts[N_USED] = {0, 19999, 9362, 18724};
 

@@ -60,7 +60,8 @@ static void read_prompts(struct test *t, const struct gguf *g, size_t longest, s
     test_check(t, p->n > 0, "the file holds no prompts");
 }
 
-/* The case's subject, which evaluates models; else the case is over, before anything was computed. */
+/* The case's subject, which evaluates models; else the case is over, before anything was
+ * computed. */
 static const struct subject *subject_of(struct test *t, const struct test_case *c)
 {
     const struct subject *s;
@@ -191,7 +192,8 @@ static void run_cache(struct test *t, const struct test_case *c)
 }
 
 /* NEOX RoPE and biases; caps and windows; experts and sinks: in every type, token by token. (The
- * prompt at once, also on a simulated GPU: `assay qualify --archs`, CTest entries matrix.types.*) */
+ * prompt at once, also on a simulated GPU: `assay qualify --archs`, CTest entries
+ * matrix.types.*) */
 static void add_types(struct case_list *l, const char *subject)
 {
     static const char *const archs[] = {"qwen2", "gemma2", "gpt-oss"};

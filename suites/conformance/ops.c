@@ -249,7 +249,8 @@ static bool has_type(const struct op_row *row, const struct type_spec *t)
     return row->types == TYPES_ALL || in_family(t);
 }
 
-/* Experts multiply by the kernels of matvec and matmul, which take a second to compile for a type. */
+/* Experts multiply by the kernels of matvec and matmul, which take a second to compile for a
+ * type. */
 static bool is_quick(const struct op_row *row, enum op op, const char *type)
 {
     return row->quick && (op != OP_matmul_id || in_family(type_by_name(type)));

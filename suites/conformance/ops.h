@@ -79,7 +79,8 @@ void run_moe_sum(struct test *t, const struct test_case *c);
 
 /* Dimensions of the values' heads. */
 size_t ops_value_dim(const struct op_row *row);
-/* The type of a cache's values beside keys of a type: where a row mixes them, one of another layout. */
+/* The type of a cache's values beside keys of a type: where a row mixes them, one of another
+ * layout. */
 enum tensor_type ops_value_type(const struct op_row *row, enum tensor_type keys);
 /* Values in a row of weights of a type. */
 size_t ops_row_length(const struct op_row *row, const struct type_spec *type);

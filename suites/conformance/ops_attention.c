@@ -10,7 +10,8 @@
 
 enum { N_SEQUENCES = 3 };
 
-/* A cache laid out as the row says; cells that no query sees hold NaN, or blocks with NaN scales. */
+/* A cache laid out as the row says; cells that no query sees hold NaN, or blocks with NaN
+ * scales. */
 struct scene {
     const struct op_row *row;
     size_t n_tokens, n_used, n_cells, value_dim; /* n_used: positions that are filled */

@@ -1,6 +1,6 @@
-/* The suite of sequences and rings: several sequences in one batch, each as if it were alone; layers
- * with a window whose cells are used over and over; going back. What each sequence should give
- * comes from the reference, which evaluates it alone; memory starts as NaN. */
+/* The suite of sequences and rings: several sequences in one batch, each as if it were alone;
+ * layers with a window whose cells are used over and over; going back. What each sequence should
+ * give comes from the reference, which evaluates it alone; memory starts as NaN. */
 #include "conformance/conformance.h"
 #include "models/golden.h"
 #include "judge/logits.h"
@@ -88,7 +88,8 @@ static void judge_all(struct stage *s, const char *what)
     for (size_t q = 0; q < N_SEQS; q++) judge(s, q, 0, s->done[q], what);
 }
 
-/* ---- behaviours ------------------------------------------------------------------------------- */
+/* ---- behaviours
+ * ------------------------------------------------------------------------------- */
 
 /* Two or three tokens of each sequence in turn, until all are through. */
 static bool weave(struct stage *s, struct engine_session *session, size_t share, const bool *mask)
@@ -275,7 +276,8 @@ static const struct behaviour {
 };
 enum { N_BEHAVIOURS = sizeof behaviours / sizeof *behaviours };
 
-/* ---- cases ------------------------------------------------------------------------------------ */
+/* ---- cases
+ * ------------------------------------------------------------------------------------ */
 
 static bool read_texts(struct stage *s, const struct gguf *g)
 {

@@ -1,4 +1,5 @@
-/* Models that are a golden one with something changed: what other files of its architecture have. */
+/* Models that are a golden one with something changed: what other files of its architecture
+ * have. */
 #ifndef VARIANTS_H
 #define VARIANTS_H
 

@@ -4,8 +4,8 @@
 
 #include "harness/harness.h"
 
-/* The names, without the ending, of a directory's files that have the ending, sorted; the names are in
- * the arena. False if there is no such directory, or no such file in it. */
+/* The names, without the ending, of a directory's files that have the ending, sorted; the names are
+ * in the arena. False if there is no such directory, or no such file in it. */
 bool list_files(struct arena *a, const char *dir, const char *ending, char ***names, size_t *n);
 
 /* "DIR/NAME", in the arena of t. */

@@ -142,7 +142,8 @@ static void try_uniform_weights(struct trial *t)
     trial_try(t, "uniform over all cells, hidden ones too");
 }
 
-/* What a cache gives back; NULL: no memory, nothing there, or values that do not fill its blocks. */
+/* What a cache gives back; NULL: no memory, nothing there, or values that do not fill its
+ * blocks. */
 static double *stored(enum tensor_type t, const double *x, size_t n)
 {
     double *y = x ? alloc_array(n, sizeof *y) : NULL;
@@ -153,7 +154,8 @@ static double *stored(enum tensor_type t, const double *x, size_t n)
     return NULL;
 }
 
-/* What the attention of the site reads where the cache is of a type. False: no memory, or not seen. */
+/* What the attention of the site reads where the cache is of a type. False: no memory, or not
+ * seen. */
 static bool read_cache(struct sources *in, const struct trial *t, enum tensor_type type)
 {
     const struct ref_shape *s = &t->s->m->shape;

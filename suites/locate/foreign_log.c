@@ -190,8 +190,8 @@ static enum status judge_tensor(struct locate *l, const struct recording *truth,
     return ST_OK;
 }
 
-/* A log may hold several passes, such as one for warming up or for a next token: the last one of this
- * length counts. Tensors [*start, *end); false: there is none. */
+/* A log may hold several passes, such as one for warming up or for a next token: the last one of
+ * this length counts. Tensors [*start, *end); false: there is none. */
 static bool find_pass(const struct callback_log *log, size_t n_tokens, size_t *start, size_t *end)
 {
     bool found = false, open = false;

@@ -279,8 +279,8 @@ static bool starts(const char *s, const char *prefix)
 }
 
 /* Shaders of no type, and of those for types what the cases need: an operation reads rows or
- * multiplies, in the type that the filter names; a model also has weights in f32. The others are left
- * out of the mutated program, which says so when a case asks for one. */
+ * multiplies, in the type that the filter names; a model also has weights in f32. The others are
+ * left out of the mutated program, which says so when a case asks for one. */
 static bool shader_needed(const char *name, const char *filter)
 {
     const char *type = strchr(name, '.');

@@ -54,8 +54,8 @@ struct mutant_build {
 
 enum status mutant_build_open(struct mutant_build *b, const char *dir, struct err *e);
 void mutant_build_close(struct mutant_build *b);
-/* Sets left_out of every mutant of which the build does not compile a source, because that source lies
- * in the folder of a backend that the build lacks. The names belong to b. */
+/* Sets left_out of every mutant of which the build does not compile a source, because that source
+ * lies in the folder of a backend that the build lacks. The names belong to b. */
 void mutants_leave_out(struct mutant_list *l, const struct mutant_build *b);
 /* Makes the mutated program scratch/assay; from NULL: not mutated. ST_FORMAT if the row does not
  * fit the source, ST_IO if it does not compile: the log is scratch/log. */

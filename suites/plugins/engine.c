@@ -2,9 +2,9 @@
  * place: Assay's own engine on the CPU, behind the interface.
  *
  * The environment variable ENGINE_FAULT changes it, for the tests of the harness: "unfed": it does
- * not take values; "gate": also doubles the gate of layer 2 in what it shows; "name", "null", "wild":
- * shows a site that there is not, or nothing, or memory that it has not; "print": prints. ENGINE_DECLARES:
- * the precision that it declares, whatever it has. */
+ * not take values; "gate": also doubles the gate of layer 2 in what it shows; "name", "null",
+ * "wild": shows a site that there is not, or nothing, or memory that it has not; "print": prints.
+ * ENGINE_DECLARES: the precision that it declares, whatever it has. */
 #include "assay_subject.h"
 #include "engine/backend.h"
 #include "engine/engine.h"

@@ -2,9 +2,9 @@
  * where llama.h and libllama are; used as --subject plugin:.../assay-llama.so. Whole prompts, the
  * sites of the pass, and values in their place.
  *
- * It runs on the processor alone, without flash attention and with a cache in f32, and declares what
- * it rounds activations to. ASSAY_LLAMA_EXACT=1: declares nothing, and is held to the bounds of an
- * engine that rounds nothing. ASSAY_LLAMA_THREADS: threads (default 2). */
+ * It runs on the processor alone, without flash attention and with a cache in f32, and declares
+ * what it rounds activations to. ASSAY_LLAMA_EXACT=1: declares nothing, and is held to the bounds
+ * of an engine that rounds nothing. ASSAY_LLAMA_THREADS: threads (default 2). */
 #include "assay_subject.h"
 
 #include <ggml-backend.h>
@@ -84,8 +84,8 @@ static bool is_layered(const char *site)
     return strcmp(site, "embd") != 0 && strncmp(site, "result_", 7) != 0;
 }
 
-/* "Qcur-3" computed by a product: the place of q, layer 3. NULL: no site. Some tensors of layers are
- * named without one: which they are of cannot be told. */
+/* "Qcur-3" computed by a product: the place of q, layer 3. NULL: no site. Some tensors of layers
+ * are named without one: which they are of cannot be told. */
 static const struct place *place_of(const struct ggml_tensor *t, uint32_t *layer)
 {
     const char *dash = strrchr(t->name, '-');
@@ -115,8 +115,8 @@ struct pass {
     const char *trouble;
 };
 
-/* Where there are attn_norm and attn_norm_2, the site is the second. Gate and up in one product (phi3)
- * are two sites. */
+/* Where there are attn_norm and attn_norm_2, the site is the second. Gate and up in one product
+ * (phi3) are two sites. */
 static bool is_other(struct pass *p, const struct place *place, uint32_t layer,
                      const struct ggml_tensor *t)
 {

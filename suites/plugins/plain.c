@@ -1,5 +1,5 @@
-/* The complete example of a plug-in: an engine of single operations in plain C, for F32 and F16 weights,
- * with everything that `assay locate` needs of a LLaMA model in those types.
+/* The complete example of a plug-in: an engine of single operations in plain C, for F32 and F16
+ * weights, with everything that `assay locate` needs of a LLaMA model in those types.
  *
  *     cc -std=c17 -shared -fPIC -Isuites/plugins -o plain.so suites/plugins/plain.c -lm
  *     assay locate model-f16.gguf --subject plugin:./plain.so

@@ -1,5 +1,6 @@
-/* A classic fault, to see what Assay says of it: the engine of plain.c, but the Q weights of layer 3 are
- * read transposed. The matrix is square, so nothing crashes; the engine answers, just wrongly.
+/* A classic fault, to see what Assay says of it: the engine of plain.c, but the Q weights of layer
+ * 3 are read transposed. The matrix is square, so nothing crashes; the engine answers, just
+ * wrongly.
  *
  *     cc -std=c17 -shared -fPIC -Isuites/plugins -o transposed.so suites/plugins/transposed.c -lm
  *     assay locate vectors/models/primer-4m-f16.gguf.gz --subject plugin:./transposed.so

@@ -1,7 +1,7 @@
 /* The suite of cuda-sim itself: does it see what hardware would not tell?
  *
- *   mutant  a kernel with a deliberate fault is reported by the fault's name, the kernel's, a block's
- *           and a thread's; the same operation with the right kernel is not
+ *   mutant  a kernel with a deliberate fault is reported by the fault's name, the kernel's, a
+ *           block's and a thread's; the same operation with the right kernel is not
  *   input   faults that inputs make: two tokens into one cell, an id past the end, a cell never
  *           written (and none where the cell is hidden)
  *   cache   every type of the KV cache: nothing is reported

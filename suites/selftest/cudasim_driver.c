@@ -1,5 +1,5 @@
-/* The CUDA backend's host code where there is no GPU: its calls go to a stand-in for the driver that
- * runs the same kernels on the processor (engine/cuda/test/standin.c).
+/* The CUDA backend's host code where there is no GPU: its calls go to a stand-in for the driver
+ * that runs the same kernels on the processor (engine/cuda/test/standin.c).
  *
  *   replay    the same operations again and again, with other arguments each time: replayed as a
  *             graph, bit for bit what cuda-sim gives
@@ -146,7 +146,8 @@ static enum status upload_lent(struct device *d, struct view to, const float *x,
     return st;
 }
 
-/* Norm, product, softmax over n of its values, experts, sum: lengths and factors change with the round. */
+/* Norm, product, softmax over n of its values, experts, sum: lengths and factors change with the
+ * round. */
 static enum status sequence(struct device *d, const float *x, uint32_t round, float *out,
                             struct err *e)
 {

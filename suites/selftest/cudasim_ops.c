@@ -131,7 +131,8 @@ static enum status do_rows(struct cudasim_trial *s)
     return st == ST_OK && s->ok ? s->ops->argmax(s->b, &a, &s->e) : st;
 }
 
-/* ---- attention -------------------------------------------------------------------------------- */
+/* ---- attention
+ * -------------------------------------------------------------------------------- */
 
 /* A cache of a type, its rows written by kv_write. */
 static struct view write_cache(struct cudasim_trial *s, const struct cudasim_cells *c,
@@ -207,7 +208,8 @@ static enum status do_attention_wide(struct cudasim_trial *s)
     return cudasim_attention(s, &c);
 }
 
-/* ---- experts ---------------------------------------------------------------------------------- */
+/* ---- experts
+ * ---------------------------------------------------------------------------------- */
 
 /* More experts than threads in a block, all gatings, with groups and without. */
 static enum status do_route(struct cudasim_trial *s)
@@ -288,7 +290,8 @@ static enum status do_few_pairs(struct cudasim_trial *s)
     return do_experts(s, 2);
 }
 
-/* ---- weights of a type ------------------------------------------------------------------------ */
+/* ---- weights of a type
+ * ------------------------------------------------------------------------ */
 
 /* Random bytes as weights: any are decoded, and only accesses are judged here. */
 enum status cudasim_type(struct cudasim_trial *s, const struct type_spec *type, int32_t id)

@@ -1,6 +1,6 @@
-/* The CUDA kernels that serve every type, where a faster one for some types stands in front of them:
- * both ways of a product are judged against the same decoded weights, of one matrix, and of the same
- * rows as experts of three rows each. */
+/* The CUDA kernels that serve every type, where a faster one for some types stands in front of
+ * them: both ways of a product are judged against the same decoded weights, of one matrix, and of
+ * the same rows as experts of three rows each. */
 #include "selftest/cudasim.h"
 #include "engine/backend.h"
 #include "judge/compare.h"

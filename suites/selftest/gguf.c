@@ -291,8 +291,8 @@ static bool make_keys(size_t n, struct span *bytes)
     return true;
 }
 
-/* As many keys as a file may well be made of by someone unkind: compared each with every other, they
- * take longer than any limit for a case. */
+/* As many keys as a file may well be made of by someone unkind: compared each with every other,
+ * they take longer than any limit for a case. */
 static void run_many_keys(struct test *t, const struct test_case *c)
 {
     const size_t n = 1000000;

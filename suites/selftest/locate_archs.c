@@ -91,8 +91,8 @@ static void change_all(struct test *t, struct stage *s)
     test_check(t, n_sites >= 12, "only %zu sites were shown", n_sites);
 }
 
-/* What the reference says of a site, against what its pass did: it has the site or has not, and from
- * the pass's inputs comes the pass's value, but for the order of sums in double. */
+/* What the reference says of a site, against what its pass did: it has the site or has not, and
+ * from the pass's inputs comes the pass's value, but for the order of sums in double. */
 static void check_answer(struct test *t, const struct stage *s, enum site site, uint32_t layer)
 {
     const struct record_site *r = record_find(&s->truth, site, layer);
@@ -163,8 +163,8 @@ static void close_stage(struct stage *s, const char *dir)
 
 /* ---- engines that round what enters their products ------------------------------------------- */
 
-/* How far a pass with rounded inputs is from the exact one, in parts of what the reference allows; and
- * that the reference's own rounding is that of the pass, made site by site. */
+/* How far a pass with rounded inputs is from the exact one, in parts of what the reference allows;
+ * and that the reference's own rounding is that of the pass, made site by site. */
 static void measure_rounding(struct test *t, const struct recording *exact,
                              const struct recording *rounded, const struct recording *low)
 {

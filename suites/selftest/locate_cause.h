@@ -24,7 +24,8 @@ struct scene {
 const double *scene_value(const struct scene *s, enum site site);
 const double *scene_input(const struct scene *s, size_t i);
 
-/* A fault writes s->y; `way` chooses among those of a kind. False: the model has no place for it. */
+/* A fault writes s->y; `way` chooses among those of a kind. False: the model has no place for
+ * it. */
 typedef bool fault_maker(struct scene *s, int way);
 
 /* Faults of products and of block decoders (locate_causes_product.c). */

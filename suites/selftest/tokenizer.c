@@ -194,9 +194,9 @@ static bool open_tiny(struct test *t, const char *pre, struct gguf *out)
     return test_ok(t, st, &e);
 }
 
-/* Rules that the golden vocabularies have no occasion for: <mask> swallows the white space before it
- * for names jina-v2-*; a merge without a token comes out as its letters; a character that stands for
- * no byte is shown as such. */
+/* Rules that the golden vocabularies have no occasion for: <mask> swallows the white space before
+ * it for names jina-v2-*; a merge without a token comes out as its letters; a character that stands
+ * for no byte is shown as such. */
 static void run_tiny(struct test *t, const struct test_case *c)
 {
     static const struct {
@@ -225,8 +225,8 @@ static void run_tiny(struct test *t, const struct test_case *c)
     }
 }
 
-/* WordPiece of a letter, at the start of a word and in it, and of one very long token that begins like
- * the text: matching must not try every length that is shorter. */
+/* WordPiece of a letter, at the start of a word and in it, and of one very long token that begins
+ * like the text: matching must not try every length that is shorter. */
 static void run_long_word(struct test *t, const struct test_case *c)
 {
     enum { LONGEST = 60000, LENGTH = 50000 };

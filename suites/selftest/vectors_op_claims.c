@@ -1,5 +1,6 @@
-/* What the reference claims of its operations, and the suite opvec holds it to; see vectors_op.h for the
- * arguments. No engine is judged by these bounds: the tolerances for engines are in bounds.c. */
+/* What the reference claims of its operations, and the suite opvec holds it to; see vectors_op.h
+ * for the arguments. No engine is judged by these bounds: the tolerances for engines are in
+ * bounds.c. */
 #include "selftest/vectors_op.h"
 #include "judge/bounds.h"
 

@@ -1,6 +1,6 @@
-/* The suite of what fails on a device: calls of the Vulkan driver that fail, one at a time, at their
- * first, a middle and their last time while a model is loaded and evaluated. Each must be told by name,
- * and nothing may be left behind. engine/vulkan/test/faulty.c makes them fail. */
+/* The suite of what fails on a device: calls of the Vulkan driver that fail, one at a time, at
+ * their first, a middle and their last time while a model is loaded and evaluated. Each must be
+ * told by name, and nothing may be left behind. engine/vulkan/test/faulty.c makes them fail. */
 #include "selftest/selftest.h"
 #include "harness/harness.h"
 #include "engine/backend.h"

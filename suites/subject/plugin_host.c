@@ -176,7 +176,8 @@ typedef void host_BYTES;
 /* clang-format on */
 #include "spec/args.def"
 
-/* assay_subject.h, which is written by hand, has the same fields at the same places, and no others. */
+/* assay_subject.h, which is written by hand, has the same fields at the same places, and no
+ * others. */
 #define SAME(field, kind)                                                                          \
     _Static_assert(_Generic(((theirs *)0)->field, kind : 1, default : 0) &&                        \
                        offsetof(theirs, field) == offsetof(listed, field),                         \
@@ -199,8 +200,9 @@ typedef void host_BYTES;
 #define END(name, plug_in)             }
 #include "spec/args.def"
 
-/* One function per struct of arguments: calls f with the same arguments, addresses in place of keys.
- * Values come in order and without names, so that the compiler refuses a field without one. */
+/* One function per struct of arguments: calls f with the same arguments, addresses in place of
+ * keys. Values come in order and without names, so that the compiler refuses a field without
+ * one. */
 /* clang-format off */
 #define ARGS(name, plug_in)                                                                        \
     static int with_##name(struct host *h, const struct op_##name *a,                              \

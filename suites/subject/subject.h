@@ -51,8 +51,8 @@ enum status subject_check(const char *name, struct err *e);
 /* The same for a comma list; NULL is all right. */
 enum status subjects_check(const char *list, struct err *e);
 
-/* Whether a name in the comma list is a subject from outside ("PREFIX:REST" of a subject_kind), which
- * Assay's tests of itself do not concern; NULL is not. */
+/* Whether a name in the comma list is a subject from outside ("PREFIX:REST" of a subject_kind),
+ * which Assay's tests of itself do not concern; NULL is not. */
 bool subjects_foreign(const char *list);
 
 /* Decodes n elements as rows of one row on the subject, by whichever level it has. */

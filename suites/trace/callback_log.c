@@ -163,7 +163,8 @@ static bool is_tensor(const char *role, const char *tensor, const char *suffix)
     return strncmp(role, tensor, n) == 0 && role[n] == '.' && strcmp(role + n + 1, suffix) == 0;
 }
 
-/* By the weights that take part: a product and its bias, a norm's factor and bias, a row of a table. */
+/* By the weights that take part: a product and its bias, a norm's factor and bias, a row of a
+ * table. */
 static bool by_weight(struct log_tensor *t, const struct site_model *m)
 {
     const bool mul_mat = strcmp(t->op, "MUL_MAT") == 0, add = strcmp(t->op, "ADD") == 0;

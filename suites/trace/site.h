@@ -1,6 +1,6 @@
-/* Sites of a pass computed from given inputs at the precision that an engine declares: what a subject
- * should have made of the values that it had. What makes a site is the reference's answer (reference/
- * site.h); the rounding of inputs, sums and caches is added here. */
+/* Sites of a pass computed from given inputs at the precision that an engine declares: what a
+ * subject should have made of the values that it had. What makes a site is the reference's answer
+ * (reference/ site.h); the rounding of inputs, sums and caches is added here. */
 #ifndef LOCATE_SITE_H
 #define LOCATE_SITE_H
 
@@ -46,8 +46,8 @@ struct site_job {
     const double *in[REF_SITE_INPUTS]; /* as in ref_site_job, but K and V before the cache */
     struct precision precision;
     bool show_hidden; /* SCORES of tokens to come too */
-    /* (rows, cols of the site), zeros, or NULL: what an engine's own rounding of the inputs of a product
-     * may add to the error of the sum. */
+    /* (rows, cols of the site), zeros, or NULL: what an engine's own rounding of the inputs of a
+     * product may add to the error of the sum. */
     double *border;
 };
 /* out (rows, cols of the site); mag likewise or NULL: the sum of the absolute terms of products and
@@ -55,8 +55,8 @@ struct site_job {
  * 0. False when the site cannot be computed here. */
 bool site_compute(const struct site_job *j, double *out, double *mag);
 
-/* Runs a whole pass by site_compute; every result goes to out. ST_UNSUPPORTED: not every site of the
- * model can be computed here. */
+/* Runs a whole pass by site_compute; every result goes to out. ST_UNSUPPORTED: not every site of
+ * the model can be computed here. */
 struct recording;
 enum status site_forward(const struct site_model *m, const int32_t *tokens, size_t n_tokens,
                          const struct precision *p, bool show_hidden, struct recording *out,

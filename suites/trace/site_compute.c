@@ -49,8 +49,8 @@ struct border_work {
     double *border;         /* (rows, n_out) */
 };
 
-/* What else an engine's rounding of x may add to the product with one row of weights: x that lies at the
- * border of two steps; and in Q8_1 the sum of a block. */
+/* What else an engine's rounding of x may add to the product with one row of weights: x that lies
+ * at the border of two steps; and in Q8_1 the sum of a block. */
 static double border_of(const struct border_work *k, const float *row, const double *x,
                         const double *step)
 {

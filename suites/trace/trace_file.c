@@ -34,8 +34,8 @@ struct named {
     size_t rank; /* see locate_names.h */
 };
 
-/* ours: by Assay's names alone; else llama.cpp's come first, whose q, k, v and kqv, of three dimensions,
- * are other views of them. */
+/* ours: by Assay's names alone; else llama.cpp's come first, whose q, k, v and kqv, of three
+ * dimensions, are other views of them. */
 static bool find_name(const struct site_model *m, bool ours, const char *name, size_t len,
                       uint32_t n_dims, struct named *out)
 {

@@ -1,6 +1,6 @@
 /* Runs the blocks of a launch: every thread of a block is a fiber, resumed until it waits or ends.
- * A warp's collective completes when all lanes of its mask wait at it, a barrier when all threads of
- * the block do. When nothing can go on, that is a fault, and it is told who waits for whom. */
+ * A warp's collective completes when all lanes of its mask wait at it, a barrier when all threads
+ * of the block do. When nothing can go on, that is a fault, and it is told who waits for whom. */
 #include "engine/cuda/sim/sim.h"
 
 #include <stdatomic.h>

@@ -29,8 +29,8 @@
 #define DEVICE_FN    static inline
 #define DEVICE_TABLE static const
 
-/* Shared memory: the block's bytes for a declaration, the same for all its threads. Their address in
- * the source tells declarations apart. */
+/* Shared memory: the block's bytes for a declaration, the same for all its threads. Their address
+ * in the source tells declarations apart. */
 #define SHARED(type, name, dims)                                                                   \
     static char SIM_PASTE(name, declared);                                                         \
     type(*SIM_PASTE(name, array)) dims =                                                           \

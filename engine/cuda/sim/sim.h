@@ -109,7 +109,8 @@ void sim_check_block(struct sim_checker *c);
 void sim_check_warp_met(struct sim_checker *c, uint32_t warp);
 void sim_check_block_met(struct sim_checker *c);
 void sim_check_access(const void *at, size_t n, bool write);
-/* n bytes are loaded or stored by one instruction. Reported only: the access itself is checked too. */
+/* n bytes are loaded or stored by one instruction. Reported only: the access itself is checked
+ * too. */
 void sim_check_aligned(const void *at, size_t n);
 void sim_check_atomic(struct sim_checker *c, const void *at); /* 4 bytes */
 /* A kernel of this launch has declared its next array. False when out of memory. */

@@ -1,11 +1,13 @@
 /* Is driver.h, which declares the driver by itself, what NVIDIA's own header says? Compiled
- * by the CTest entry cuda.abi where there is a cuda.h, never linked: a difference does not compile. */
+ * by the CTest entry cuda.abi where there is a cuda.h, never linked: a difference does not
+ * compile. */
 #include "engine/cuda/driver.h"
 
 #include <cuda.h>
 
 /* CUDA 12 added two members at the end of a struct, and the calls that take it. An older header is
- * compared by what it had before them, which has the same parameters and the same members but those. */
+ * compared by what it had before them, which has the same parameters and the same members but
+ * those. */
 #if CUDA_VERSION < 12000
 #define CUDA_KERNEL_NODE_PARAMS_v2_st     CUDA_KERNEL_NODE_PARAMS_st
 #define CUDA_KERNEL_NODE_PARAMS_v2        CUDA_KERNEL_NODE_PARAMS_v1

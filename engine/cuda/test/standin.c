@@ -1,10 +1,11 @@
-/* A stand-in for libcuda.so.1: the entry points that the CUDA backend calls, over cuda-sim's kernels.
- * With it the backend's host code (queue, graphs, memory, errors) runs where there is no GPU:
- * ASSAY_CUDA_LIBRARY names it. Like the driver it copies arguments at the call and works later, when
- * the stream is waited for. Only then does it read what is uploaded: the latest that a driver may.
+/* A stand-in for libcuda.so.1: the entry points that the CUDA backend calls, over cuda-sim's
+ * kernels. With it the backend's host code (queue, graphs, memory, errors) runs where there is no
+ * GPU: ASSAY_CUDA_LIBRARY names it. Like the driver it copies arguments at the call and works
+ * later, when the stream is waited for. Only then does it read what is uploaded: the latest that a
+ * driver may.
  *
- * Entry points of its own: standin_live (objects not yet released), standin_count (calls of an entry
- * so far), standin_fail (makes a later call of an entry fail). Not for several threads. */
+ * Entry points of its own: standin_live (objects not yet released), standin_count (calls of an
+ * entry so far), standin_fail (makes a later call of an entry fail). Not for several threads. */
 #include "engine/cuda/driver.h"
 #include "engine/cuda/sim/sim.h"
 

@@ -1,9 +1,10 @@
-/* A stand-in for libvulkan.so.1 that passes everything on to it, counts objects, and makes chosen calls
- * fail: what the backend does about that is tested where no device ever fails. ASSAY_VULKAN_LIBRARY
- * names it.
+/* A stand-in for libvulkan.so.1 that passes everything on to it, counts objects, and makes chosen
+ * calls fail: what the backend does about that is tested where no device ever fails.
+ * ASSAY_VULKAN_LIBRARY names it.
  *
- * Entry points of its own: faulty_live (objects not yet released), faulty_calls (calls of a function so
- * far), faulty_fail (makes one later call of a function fail). Not for several threads. */
+ * Entry points of its own: faulty_live (objects not yet released), faulty_calls (calls of a
+ * function so far), faulty_fail (makes one later call of a function fail). Not for several
+ * threads. */
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
@@ -19,7 +20,8 @@ EXPORT void faulty_fail(const char *function, int after, int result);
 EXPORT VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instance,
                                                                       const char *name);
 
-/* ---- the functions ---------------------------------------------------------------------------- */
+/* ---- the functions
+ * ---------------------------------------------------------------------------- */
 
 /* MAKE(function, parent, information, object), FREE(function, parent, object), and
  * CALL(function, parameters, arguments), which neither makes nor frees. */
@@ -191,7 +193,8 @@ static VKAPI_ATTR VkResult VKAPI_CALL my_vkCreateComputePipelines(
     return r;
 }
 
-/* ---- handing them out ------------------------------------------------------------------------- */
+/* ---- handing them out
+ * ------------------------------------------------------------------------- */
 
 /* The wrapper of a function, where there is one and the real function exists. */
 static PFN_vkVoidFunction wrapped(const char *name, PFN_vkVoidFunction f)

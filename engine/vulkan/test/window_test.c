@@ -42,8 +42,8 @@ static uint32_t walk(const struct window_plan *p)
     return n;
 }
 
-/* A cache's keys and values of different widths, bound together as attention binds them: as many cells
- * as fit both. */
+/* A cache's keys and values of different widths, bound together as attention binds them: as many
+ * cells as fit both. */
 static uint32_t walk_cells(uint64_t k_bytes, uint64_t v_bytes, uint32_t n_cells, uint64_t limit)
 {
     struct window_plan k = {.row_bytes = k_bytes, .n_rows = n_cells, .limit = limit, .align = 16};
