@@ -5,6 +5,8 @@ if(BASH)
     add_test(NAME shell COMMAND ${BASH} ${CMAKE_SOURCE_DIR}/ci/shell_test $<TARGET_FILE:assay>)
     set_tests_properties(shell PROPERTIES LABELS "quick;full;ci" TIMEOUT 120)
 endif()
+add_test(NAME symbols COMMAND ${CMAKE_SOURCE_DIR}/ci/symbols ${CMAKE_BINARY_DIR})
+set_tests_properties(symbols PROPERTIES LABELS "quick;full;ci")
 if(Python3_FOUND)
     add_test(NAME readme COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/ci/readme_test.py $<TARGET_FILE:assay>
         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/readme)

@@ -18,7 +18,10 @@ static const double small_share = 0.01;
 static int rank(const json_t *c)
 {
     const char *s = json_text(c, "status");
-    return status_is_bad(s) ? 3 : strcmp(s, "waived") == 0 ? 2 : strcmp(s, "skip") == 0 ? 0 : 1;
+    return report_status_is_bad(s)    ? 3
+           : strcmp(s, "waived") == 0 ? 2
+           : strcmp(s, "skip") == 0   ? 0
+                                      : 1;
 }
 
 /* Cases by name and machine; of cases that are there twice, the worse one. */
@@ -33,7 +36,7 @@ static json_t *index_cases(const json_t *report)
         json_t *have = json_object_get(index, key.data);
         if (!have || rank(c) > rank(have) ||
             (rank(c) == rank(have) &&
-             uses_more(json_object_get(c, "used"), json_object_get(have, "used"))))
+             report_uses_more(json_object_get(c, "used"), json_object_get(have, "used"))))
             json_object_set(index, key.data, c);
         buffer_free(&key);
     }

@@ -135,7 +135,7 @@ static bool belongs(const json_t *c, const struct key *k)
 static bool is_unexcused(struct gate *g, const json_t *c)
 {
     const char *status = json_text(c, "status");
-    if (!status_is_bad(status) && strcmp(status, "waived") != 0) return false;
+    if (!report_status_is_bad(status) && strcmp(status, "waived") != 0) return false;
     const json_t *w = entry_for(g->waivers, c);
     return !w || strcmp(json_text(w, "state"), "expired") == 0;
 }
@@ -162,11 +162,11 @@ static void look_at(struct gate *g, json_t *cell, const json_t *c, size_t *n_une
     if (is_unexcused(g, c)) {
         (*n_unexcused)++;
         count(cell, "failed");
-    } else if (status_is_bad(status) || strcmp(status, "waived") == 0) {
+    } else if (report_status_is_bad(status) || strcmp(status, "waived") == 0) {
         count(cell, "waived");
         return;
     }
-    if (uses_more(used, json_object_get(cell, "used"))) json_object_set(cell, "used", used);
+    if (report_uses_more(used, json_object_get(cell, "used"))) json_object_set(cell, "used", used);
 }
 
 static void judge_cell(struct gate *g, const struct key *k, double max_used)
@@ -264,7 +264,7 @@ static void count_waivers(struct gate *g)
     {
         const char *status = json_text(c, "status");
         bool skip = strcmp(status, "skip") == 0;
-        bool bad = status_is_bad(status) || strcmp(status, "waived") == 0;
+        bool bad = report_status_is_bad(status) || strcmp(status, "waived") == 0;
         if (skip && (w = entry_for(g->skips, c))) count(w, "cases");
         if (!bad || !(w = entry_for(g->waivers, c))) continue;
         count(w, "cases");

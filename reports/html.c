@@ -66,7 +66,7 @@ static json_t *named_cases(const json_t *report)
     for (int pass = 0; pass < 2; pass++) json_array_foreach(json_object_get(report, "cases"), i, c)
         {
             const char *status = json_text(c, "status");
-            bool bad = status_is_bad(status);
+            bool bad = report_status_is_bad(status);
             bool other = strcmp(status, "marginal") == 0 || strcmp(status, "waived") == 0;
             if ((pass == 0 ? bad : other) && json_array_size(named) < MAX_NAMED)
                 json_array_append(named, c);

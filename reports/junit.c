@@ -93,7 +93,7 @@ static void test_case(struct buffer *out, const json_t *c)
         buffer_put(out, "      <system-out>marginal: uses ");
         buffer_number(out, json_object_get(c, "used"));
         buffer_put(out, " of its bound</system-out>\n");
-    } else if (status_is_bad(status)) {
+    } else if (report_status_is_bad(status)) {
         failure(out, c, is_error(status) ? "error" : "failure");
     } else {
         buffer_put(out, "      <skipped");

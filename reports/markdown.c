@@ -129,7 +129,7 @@ static void failures(struct buffer *out, const json_t *report)
     json_t *c;
     json_array_foreach(json_object_get(report, "cases"), i, c)
     {
-        if (!status_is_bad(json_text(c, "status"))) continue;
+        if (!report_status_is_bad(json_text(c, "status"))) continue;
         if (n == 0) buffer_put(out, "\n### Failures\n\n");
         if (n++ >= MAX_FAILURES) continue;
         buffer_put(out, "- **");

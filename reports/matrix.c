@@ -51,7 +51,8 @@ json_t *matrix_make(const json_t *report)
                 to, counts[k],
                 json_integer(json_count(to, counts[k]) + json_count(from, counts[k])));
         json_t *used = json_object_get(from, "used");
-        if (used && uses_more(used, json_object_get(to, "used"))) json_object_set(to, "used", used);
+        if (used && report_uses_more(used, json_object_get(to, "used")))
+            json_object_set(to, "used", used);
         if (json_is_null(json_object_get(to, "reason")))
             json_object_set(to, "reason", json_object_get(from, "reason"));
     }

@@ -231,7 +231,7 @@ static double used_value(const json_t *j)
     return json_is_string(j) ? (double)INFINITY : -1;
 }
 
-bool uses_more(const json_t *a, const json_t *b)
+bool report_uses_more(const json_t *a, const json_t *b)
 {
     const char *t = json_string_value(a);
     return used_value(a) > used_value(b) || (t && strcmp(t, "nan") == 0);
@@ -251,11 +251,11 @@ void report_count(json_t *coverage, json_t *index, const json_t *c)
         return;
     }
     increment(cell, "run", 1);
-    increment(cell, "failed", status_is_bad(status) ? 1 : 0);
-    if (uses_more(used, json_object_get(cell, "used"))) json_object_set(cell, "used", used);
+    increment(cell, "failed", report_status_is_bad(status) ? 1 : 0);
+    if (report_uses_more(used, json_object_get(cell, "used"))) json_object_set(cell, "used", used);
 }
 
-bool status_is_bad(const char *status)
+bool report_status_is_bad(const char *status)
 {
     return strcmp(status, "fail") == 0 || strcmp(status, "crash") == 0 ||
            strcmp(status, "timeout") == 0;

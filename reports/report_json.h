@@ -19,9 +19,9 @@ json_t *report_rest(void);
  * report_count finds a table's cells again. */
 void report_count(json_t *coverage, json_t *index, const json_t *c);
 /* Is a a larger share of a bound than b? Both are as JSON has them; nan counts as the largest. */
-bool uses_more(const json_t *a, const json_t *b);
+bool report_uses_more(const json_t *a, const json_t *b);
 /* Is the status "fail", "crash" or "timeout"? */
-bool status_is_bad(const char *status);
+bool report_status_is_bad(const char *status);
 
 /* A member by its path ("tool.version"). If there is none, json_at returns NULL, json_text "",
  * json_real_at NAN and json_count 0. json_real_at returns NAN and infinities for the strings that

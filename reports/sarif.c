@@ -129,7 +129,7 @@ enum status format_sarif(struct buffer *out, const json_t *report, struct err *e
     snprintf(root, sizeof root, "%s/..", build_info.vectors_source);
     json_array_foreach(json_object_get(report, "cases"), i, c)
     {
-        if (!status_is_bad(json_text(c, "status"))) continue;
+        if (!report_status_is_bad(json_text(c, "status"))) continue;
         json_t *r = result(c, root);
         if (!r) out->failed = true;
         add_rule(rules, seen, json_text(r, "ruleId"));

@@ -210,7 +210,7 @@ static void cell(const struct picture *p, double x, const json_t *s)
 {
     const char *status = json_text(s, "status"), *made = json_text(s, "verdict");
     const json_t *used = json_object_get(s, "used");
-    const bool bad = status_is_bad(status),
+    const bool bad = report_status_is_bad(status),
                near = strcmp(made, "tie") == 0 || strcmp(status, "pass") != 0;
     const bool ran = s && strcmp(made, "not_run") != 0;
     char text[48];

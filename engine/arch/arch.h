@@ -46,7 +46,7 @@ enum status load_layers_mixtral(struct engine_model *m, struct err *e);
 /* All layers: plain GELU, biases everywhere. */
 enum status load_layers_biased(struct engine_model *m, struct err *e);
 /* What embeddings are multiplied by, and scores in the model of so many layers (0: none such). */
-void set_gemma_scales(struct engine_model *m, uint32_t layers_27b);
+void part_gemma_scales(struct engine_model *m, uint32_t layers_27b);
 /* What granite's files multiply by, and whether they rotate. */
 enum status load_granite_scales(struct engine_model *m, struct err *e);
 /* token_embd, output_norm, and output, which is token_embd if absent. */

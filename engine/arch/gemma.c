@@ -5,7 +5,7 @@ enum status load_gemma(struct engine_model *m, struct err *e)
 {
     TRY(model_load_sizes(m, NORM_RMS, e));
     TRY(model_load_rope(m, ROPE_NEOX, ROPE_TABLES_NONE, e));
-    set_gemma_scales(m, 0);
+    part_gemma_scales(m, 0);
     TRY(load_ends(m, e));
     for (int i = 0; i < (int)m->h.n_layers; i++) {
         TRY(load_pre_norms(m, i, e));

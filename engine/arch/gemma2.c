@@ -13,7 +13,7 @@ static enum status load_traits(struct engine_model *m, struct err *e)
                     attn_cap, logit_cap);
     h->attn_cap = (float)attn_cap;
     h->logit_cap = (float)logit_cap;
-    set_gemma_scales(m, 46);
+    part_gemma_scales(m, 46);
     TRY(model_windowed_base(m, e));
     return model_load_windows(m, 4096, 2, e);
 }

@@ -10,7 +10,7 @@ static enum status load_traits(struct engine_model *m, struct err *e)
     if (logit_cap < 0.0)
         return fail(e, ST_FORMAT, "gemma3.final_logit_softcapping is %g", logit_cap);
     h->logit_cap = (float)logit_cap;
-    set_gemma_scales(m, 62);
+    part_gemma_scales(m, 62);
     TRY(model_key_f64_or(m, "rope.freq_base_swa", 10000.0, &base, e));
     TRY(model_plain_windowed_rope(m, base, e));
     return model_load_windows(m, 0, 6, e);

@@ -285,7 +285,7 @@ enum status load_ends_apart(struct engine_model *m, struct err *e)
 
 /* ---- gemma ----------------------------------------------------------------------------------- */
 
-void set_gemma_scales(struct engine_model *m, uint32_t layers_27b)
+void part_gemma_scales(struct engine_model *m, uint32_t layers_27b)
 {
     struct hyper *h = &m->h;
     const double n_embd = h->n_embd, n_heads = h->n_heads;

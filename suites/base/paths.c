@@ -22,7 +22,7 @@ static bool make_dirs(char *path)
     return mkdir(path, 0777) == 0 || errno == EEXIST;
 }
 
-enum status make_directory(const char *path, struct err *e)
+enum status path_make(const char *path, struct err *e)
 {
     char copy[PATH_MAX];
     if (strlen(path) >= sizeof copy) return fail(e, ST_IO, "%s: the path is too long", path);
@@ -37,7 +37,7 @@ enum status make_directory(const char *path, struct err *e)
     return ST_OK;
 }
 
-enum status cache_dir(char *out, size_t cap, struct err *e)
+enum status path_cache(char *out, size_t cap, struct err *e)
 {
     const char *own = getenv("ASSAY_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
                *home = getenv("HOME");
@@ -51,10 +51,10 @@ enum status cache_dir(char *out, size_t cap, struct err *e)
     else
         n = snprintf(out, cap, "/tmp/assay-cache-%ld", (long)getuid());
     if (n < 0 || (size_t)n >= cap) return fail(e, ST_IO, "the cache directory's path is too long");
-    return make_directory(out, e);
+    return path_make(out, e);
 }
 
-const char *vectors_dir(const char *option)
+const char *path_vectors(const char *option)
 {
     const char *env = getenv("ASSAY_VECTORS");
     if (option) return option;

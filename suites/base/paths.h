@@ -6,14 +6,14 @@
 
 /* Makes a directory and its parents. ST_IO, naming the path, if that fails or if the directory is
  * not writable. */
-enum status make_directory(const char *path, struct err *e);
+enum status path_make(const char *path, struct err *e);
 
 /* The directory for caches: $ASSAY_CACHE, else $XDG_CACHE_HOME/assay, else ~/.cache/assay. It is
  * created if it is not there. */
-enum status cache_dir(char *out, size_t cap, struct err *e);
+enum status path_cache(char *out, size_t cap, struct err *e);
 
 /* The directory of the golden data: option if not NULL, else $ASSAY_VECTORS, else that of the
  * source tree, else the installed one. */
-const char *vectors_dir(const char *option);
+const char *path_vectors(const char *option);
 
 #endif

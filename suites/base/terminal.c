@@ -61,14 +61,14 @@ void interrupt_catch(void)
     sigaction(SIGTERM, &a, NULL);
 }
 
-bool interrupted(void)
+bool interrupt_caught(void)
 {
     return interrupt_seen != 0;
 }
 
 /* ---- colours ----------------------------------------------------------------------------- */
 
-const char *color(const char *name)
+const char *terminal_color(const char *name)
 {
     static const char *const table[][2] = {
         {"red", "\033[31m"}, {"green", "\033[32m"}, {"yellow", "\033[33m"},

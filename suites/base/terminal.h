@@ -12,10 +12,10 @@ void progress_end(void);
 /* After interrupt_catch, the first SIGINT or SIGTERM sets a flag, which interrupted returns,
  * instead of ending the program; a second signal ends it. */
 void interrupt_catch(void);
-bool interrupted(void);
+bool interrupt_caught(void);
 
 /* The escape sequence of "red", "green", "yellow", "bold", "dim" or "reset"; "" when stdout is no
  * terminal or NO_COLOR is set. */
-const char *color(const char *name);
+const char *terminal_color(const char *name);
 
 #endif

@@ -118,7 +118,7 @@ static enum status repeat(const struct args *a, struct engine_session *s, const 
     const double middle = now_seconds();
     for (uint64_t i = 0; i < a->gen && st == ST_OK; i++) {
         st = engine_eval(s, ids + a->prompt + i, 1, false, e);
-        if (st == ST_OK && interrupted()) st = fail(e, ST_CANCELLED, "interrupted");
+        if (st == ST_OK && interrupt_caught()) st = fail(e, ST_CANCELLED, "interrupted");
     }
     if (st == ST_OK && f) {
         f->prefill.value[f->prefill.n++] = (double)a->prompt / (middle - start);
@@ -206,10 +206,10 @@ static void show(const struct args *a, const char *subject, struct figures *f, u
                  struct report *r)
 {
     double prefill, prefill_spread, decode, decode_spread;
-    samples_summarize(&f->prefill, &prefill, &prefill_spread);
-    samples_summarize(&f->decode, &decode, &decode_spread);
+    bench_summarize(&f->prefill, &prefill, &prefill_spread);
+    bench_summarize(&f->decode, &decode, &decode_spread);
     const double rate = decode * (double)bytes, share = rate / f->memory;
-    printf("%s%s%s\n", color("bold"), subject, color("reset"));
+    printf("%s%s%s\n", terminal_color("bold"), subject, terminal_color("reset"));
     printf("  prefill    %10.2f tokens/s  +- %.2f  (%llu tokens)\n", prefill, prefill_spread,
            (unsigned long long)a->prompt);
     printf("  decode     %10.2f tokens/s  +- %.2f  (%llu tokens)\n", decode, decode_spread,
@@ -271,7 +271,7 @@ int cmd_bench(int argc, char **argv)
         code = run_subjects(&a, m, r);
     }
     if (st == ST_OK && r) {
-        environment_report(r, vectors_dir(NULL));
+        environment_report(r, path_vectors(NULL));
         st = report_save(r, a.json, &e);
     }
     if (st != ST_OK) code = cmd_error("bench", &e);

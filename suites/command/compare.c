@@ -221,7 +221,7 @@ static enum status against_model(const struct args *a, struct side *model, struc
     struct ref_model *ref = NULL;
     struct recording truth = {.fd = -1}, got = {.fd = -1};
     struct trace_info info = {.precision = precision_exact};
-    struct compare_options o = {.progress = progress_show, .cancel = interrupted};
+    struct compare_options o = {.progress = progress_show, .cancel = interrupt_caught};
     int32_t *ids = NULL;
     const bool is_log = other->kind == SIDE_LOG;
     enum status st = find_tokens(a, &model->g, other, &ids, &o.n_tokens, e);
@@ -232,11 +232,11 @@ static enum status against_model(const struct args *a, struct side *model, struc
         if (!is_log) st = record_side(&got, other, &l->model, &info, &o, e);
     }
     o.precision = declared(a, other, other->kind == SIDE_TRACE ? &info : NULL);
-    if (st == ST_OK) st = compare_truth(&truth, &l->model, &o, is_log, e);
+    if (st == ST_OK) st = foreign_truth(&truth, &l->model, &o, is_log, e);
     progress_end();
     if (st == ST_OK)
-        st = is_log ? compare_log(l, &truth, &other->log, &o, e)
-                    : compare_recording(l, &truth, &got, &o, e);
+        st = is_log ? foreign_log(l, &truth, &other->log, &o, e)
+                    : foreign_recording(l, &truth, &got, &o, e);
     record_close(&truth);
     record_close(&got);
     trace_info_free(&info);
@@ -277,7 +277,7 @@ static enum status two_traces(const struct args *a, struct side *x, struct side 
         st = fail(e, ST_FORMAT, "%s holds %zu tokens, %s %zu", x->path, rx.n_tokens, y->path,
                   ry.n_tokens);
     l->model.shape.n_layers = shape.n_layers;
-    if (st == ST_OK) st = compare_pair(l, &rx, &ry, a->tolerance, e);
+    if (st == ST_OK) st = foreign_pair(l, &rx, &ry, a->tolerance, e);
     record_close(&rx);
     record_close(&ry);
     trace_info_free(&ix);
@@ -373,7 +373,7 @@ static enum status save(const struct args *a, const struct locate *l, const stru
     struct report *r;
     enum status st = report_open(&r, 0, e);
     if (st != ST_OK) return st;
-    environment_report(r, vectors_dir(NULL));
+    environment_report(r, path_vectors(NULL));
     if (l)
         locate_report(r, l, a->a, a->b);
     else
@@ -390,7 +390,8 @@ static int run_by_name(const struct args *a, struct side *x, struct side *y)
     enum status st =
         x->kind == SIDE_LOG ? compare_logs(&r, a, x, y, &e) : compare_tables(&r, a, x, y, &e);
     if (st == ST_OK)
-        printf("%s%s%s\n", color(*r.tensor ? "red" : "green"), r.verdict, color("reset"));
+        printf("%s%s%s\n", terminal_color(*r.tensor ? "red" : "green"), r.verdict,
+               terminal_color("reset"));
     if (st == ST_OK && a->json) st = save(a, NULL, &r, &e);
     if (st != ST_OK) return cmd_error("compare", &e);
     return *r.tensor ? EXIT_FAIL : EXIT_PASS;

@@ -36,7 +36,7 @@ static void print_text(const char *label, const char *text)
 
 static void print_device(const struct device_info *d, const char *words)
 {
-    printf("%s%s%s\n", color("bold"), d->subject, color("reset"));
+    printf("%s%s%s\n", terminal_color("bold"), d->subject, terminal_color("reset"));
     print_text("name", d->name);
     print_text("driver", d->driver);
     print_text("version", d->api);
@@ -79,7 +79,9 @@ static void list_backend(const char *name, bool print, json_t *devices, json_t *
     if (n > 0) return;
     struct err why = {0};
     absence(name, &why);
-    if (print) printf("%s%s%s\n  none      %s\n", color("bold"), name, color("reset"), why.text);
+    if (print)
+        printf("%s%s%s\n  none      %s\n", terminal_color("bold"), name, terminal_color("reset"),
+               why.text);
     json_array_append_new(absent, json_pack("{s:s, s:s}", "backend", name, "reason", why.text));
 }
 

@@ -183,7 +183,7 @@ static enum status open_type(struct work *w, const char *type, struct gguf *out,
     char dir[4096], path[4300], label[80];
     if (is_file(type)) return gguf_open(out, type, e);
     if (!*self && hash_file("/proc/self/exe", self, e) != ST_OK) return e->st;
-    enum status st = cache_dir(dir, sizeof dir, e);
+    enum status st = path_cache(dir, sizeof dir, e);
     if (st != ST_OK) return st;
     snprintf(path, sizeof path, "%s/%.16s-%.16s-%s.gguf", dir, w->sha, self, type);
     if (access(path, R_OK) != 0) {
@@ -196,8 +196,8 @@ static enum status open_type(struct work *w, const char *type, struct gguf *out,
 
 static void print_header(void)
 {
-    printf("%s%-9s%5s %16s %7s %7s %11s %6s %12s%s\n", color("bold"), "type", "bits", "KL mean",
-           "p99", "max", "same top", "top 5", "ppl ratio", color("reset"));
+    printf("%s%-9s%5s %16s %7s %7s %11s %6s %12s%s\n", terminal_color("bold"), "type", "bits",
+           "KL mean", "p99", "max", "same top", "top 5", "ppl ratio", terminal_color("reset"));
 }
 
 static void print_row(const struct effect_row *r)
@@ -208,8 +208,8 @@ static void print_row(const struct effect_row *r)
            r->bits_per_weight, r->kl.value, r->kl.high - r->kl.value, r->kl_p99, r->kl_max,
            100 * r->top1.value, 50 * (r->top1.high - r->top1.low), 100 * r->top5,
            r->ppl_ratio.value, (r->ppl_ratio.high - r->ppl_ratio.low) / 2);
-    printf("%9s%s%s%s; error after layers:", "", color(paints[r->grade]),
-           effect_grade_name(r->grade), color("reset"));
+    printf("%9s%s%s%s; error after layers:", "", terminal_color(paints[r->grade]),
+           effect_grade_name(r->grade), terminal_color("reset"));
     const size_t step = r->n_layers > 8 ? (r->n_layers + 7) / 8 : 1;
     for (size_t i = 0; i < r->n_layers; i += step) printf(" %.1e", r->layers[i].relative);
     printf("\n");
@@ -251,8 +251,8 @@ static enum status study(struct work *w, const struct gguf *g, struct err *e)
     char act[16], sum[16];
     enum status st = ST_OK;
     printf("\n%sprecision of %s%s, against its exact evaluation:\n%-12s %-11s %9s %9s  %s\n",
-           color("bold"), w->study_type, color("reset"), "activations", "accumulate", "KL mean",
-           "max", "same top");
+           terminal_color("bold"), w->study_type, terminal_color("reset"), "activations",
+           "accumulate", "KL mean", "max", "same top");
     for (size_t i = 0; st == ST_OK && item_of(acts, i, act, sizeof act); i++)
         for (size_t k = 0; st == ST_OK && item_of(sums, k, sum, sizeof sum); k++) {
             struct effect_precision *p = &w->studies[w->n_studies];
@@ -333,11 +333,12 @@ static enum status run(struct work *w, struct err *e)
     const char *base = strrchr(w->a->master, '/') ? strrchr(w->a->master, '/') + 1 : w->a->master;
     enum status st = find_text(w, &text, e);
     if (st == ST_OK) st = hash_file(w->a->master, w->sha, e);
-    if (st == ST_OK) st = effect_open(&w->effect, &w->g, &text, interrupted, progress_show, e);
+    if (st == ST_OK) st = effect_open(&w->effect, &w->g, &text, interrupt_caught, progress_show, e);
     progress_end();
     if (st != ST_OK) return st;
-    printf("%s%s%s: %zu tokens in %zu sequences of %s\n", color("bold"), base, color("reset"),
-           text.n_tokens, text.n_seqs, w->a->text ? w->a->text : "short prompts");
+    printf("%s%s%s: %zu tokens in %zu sequences of %s\n", terminal_color("bold"), base,
+           terminal_color("reset"), text.n_tokens, text.n_seqs,
+           w->a->text ? w->a->text : "short prompts");
     const bool only_study = !w->a->types && (w->a->activations || w->a->accumulate);
     struct args with = *w->a;
     if (!with.types) with.types = "Q8_0,Q6_K,Q5_K,Q4_K,Q3_K,Q2_K";
@@ -380,7 +381,7 @@ int cmd_effect(int argc, char **argv)
     int code = parse(argc, argv, &a);
     if (code < 0) code = check(&a);
     if (code >= 0) return code;
-    a.vectors = vectors_dir(a.vectors);
+    a.vectors = path_vectors(a.vectors);
     if (a.threads) subjects_threads((int)a.threads);
     struct work *w = calloc(1, sizeof *w);
     if (!w) return cmd_error("effect", &(struct err){ST_NOMEM, "no memory"});

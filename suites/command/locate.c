@@ -60,7 +60,8 @@ static int parse(int argc, char **argv, struct args *a)
 static void print_head(const struct args *a, const int32_t *ids, size_t n)
 {
     const char *base = strrchr(a->model, '/') ? strrchr(a->model, '/') + 1 : a->model;
-    printf("%s%s%s on %s, %zu tokens:", color("bold"), base, color("reset"), a->subject, n);
+    printf("%s%s%s on %s, %zu tokens:", terminal_color("bold"), base, terminal_color("reset"),
+           a->subject, n);
     for (size_t i = 0; i < n && i < 12; i++) printf(" %d", (int)ids[i]);
     printf("%s\n", n > 12 ? " ..." : "");
 }
@@ -71,7 +72,7 @@ static enum status save(const struct args *a, const struct locate *l, struct err
     char sha[HASH_TEXT];
     enum status st = report_open(&r, 0, e);
     if (st != ST_OK) return st;
-    environment_report(r, vectors_dir(NULL));
+    environment_report(r, path_vectors(NULL));
     st = hash_file(a->model, sha, e);
     if (st == ST_OK) report_model_file(r, a->model, sha);
     locate_report(r, l, a->model, a->subject);
@@ -85,8 +86,10 @@ static enum status locate(const struct args *a, struct gguf *g, struct locate *l
     struct engine_model *m = NULL;
     const struct subject *s = NULL;
     int32_t *ids = NULL;
-    struct locate_options o = {
-        .path = a->model, .only_first = a->brief, .progress = progress_show, .cancel = interrupted};
+    struct locate_options o = {.path = a->model,
+                               .only_first = a->brief,
+                               .progress = progress_show,
+                               .cancel = interrupt_caught};
     enum status st = engine_model_from_gguf(&m, g, e);
     if (st == ST_OK) st = prompt_tokens(m, a->prompt, a->tokens, &ids, &o.n_tokens, e);
     engine_model_close(m);

@@ -221,13 +221,13 @@ static void print_padded(const char *s, size_t width)
 
 static void print_header(const struct qualify_row *row, bool wide)
 {
-    printf("%s%-9s", color("bold"), "type");
+    printf("%s%-9s", terminal_color("bold"), "type");
     if (wide) printf("%5s %8s  ", "bits", "size");
     printf("%-17s", "top token");
     if (wide) printf("%7s %7s  ", "logit", "margin");
     printf("%-10s %-9s", "KL vs F16", "same top");
     for (size_t i = 0; i < row->n_subjects; i++) printf(" %-11s", row->subjects[i].name);
-    printf("%s\n", color("reset"));
+    printf("%s\n", terminal_color("reset"));
 }
 
 static void format_size(char *out, size_t cap, uint64_t bytes)
@@ -255,7 +255,7 @@ static void print_subject(const struct qualify_subject *s)
                  100 * s->judged.r.used);
         if (s->verdict == VERDICT_TIE || s->status == CASE_MARGINAL) paint = "yellow";
     }
-    printf(" %s%-11s%s", color(paint), cell, color("reset"));
+    printf(" %s%-11s%s", terminal_color(paint), cell, terminal_color("reset"));
 }
 
 static void print_row(const struct qualify_row *row, bool wide)
@@ -339,7 +339,7 @@ static enum status encoded_path(char *out, size_t cap, const char *master, const
     static char self[HASH_TEXT];
     char dir[4096];
     if (!*self && hash_file("/proc/self/exe", self, e) != ST_OK) return e->st;
-    enum status st = cache_dir(dir, sizeof dir, e);
+    enum status st = path_cache(dir, sizeof dir, e);
     if (st != ST_OK) return st;
     int n = snprintf(out, cap, "%s/%.16s-%.16s-%s.gguf", dir, master, self, type);
     return n > 0 && (size_t)n < cap ? ST_OK : fail(e, ST_IO, "%s: the path is too long", dir);
@@ -376,7 +376,7 @@ static enum status judge_master(struct run *r, struct qualify *q, struct gguf *g
     enum status st = qualify_master(&logits, q->prompts, g, e);
     q->master = logits;
     for (size_t i = 0; i < r->types.n && st == ST_OK; i++) {
-        if (interrupted())
+        if (interrupt_caught())
             st = fail(e, ST_CANCELLED, "interrupted; the report holds what was done");
         else
             st = judge_encoded(r, q, r->types.names[i], g, sha, e);
@@ -418,8 +418,8 @@ static enum status judge_model(struct run *r, struct err *e)
         report_model_file(r->report, r->arch ? r->name : r->path, sha);
         report_model(r->report, r->name, sha, prompts.lines[0]);
         if (!r->arch)
-            printf("%s%s%s: %zu prompts, first: \"%s\"\n", color("bold"), r->name, color("reset"),
-                   prompts.n, prompts.lines[0]);
+            printf("%s%s%s: %zu prompts, first: \"%s\"\n", terminal_color("bold"), r->name,
+                   terminal_color("reset"), prompts.n, prompts.lines[0]);
         r->n_rows = 0;
         struct qualify q = {.prompts = &prompts, .subjects = r->args->subjects};
         st = is_master(&g) ? judge_master(r, &q, &g, sha, e)
@@ -482,7 +482,8 @@ static void fail_arch(struct run *r, const char *arch, const struct err *why)
         qualify_matrix_fail(r->matrix, arch, k, r->types.names[k]);
     r->n_bad++;
     r->n_ran++;
-    printf("%-12s %snot judged: %s%s\n", arch, color("red"), why->text, color("reset"));
+    printf("%-12s %snot judged: %s%s\n", arch, terminal_color("red"), why->text,
+           terminal_color("reset"));
 }
 
 static enum status judge_archs(struct run *r, struct err *e)
@@ -545,10 +546,11 @@ static void print_footer(const struct run *r, const char *path)
 {
     for (size_t i = 0; i < r->n_why; i++) printf("not run: %s\n", r->why_skipped[i]);
     if (r->n_bad)
-        printf("%s%zu of %zu runs do not conform%s\n", color("red"), r->n_bad, r->n_ran,
-               color("reset"));
+        printf("%s%zu of %zu runs do not conform%s\n", terminal_color("red"), r->n_bad, r->n_ran,
+               terminal_color("reset"));
     else if (r->n_ran)
-        printf("%sall %zu runs conform%s\n", color("green"), r->n_ran, color("reset"));
+        printf("%sall %zu runs conform%s\n", terminal_color("green"), r->n_ran,
+               terminal_color("reset"));
     printf("report: %s\n", path);
 }
 
@@ -564,7 +566,7 @@ static int check(const struct args *a, struct run *r, struct err *e)
     if (a->archs && strcmp(a->archs, "all") != 0 && check_archs(a->archs, e) != ST_OK)
         return cmd_error("qualify", e);
     if (types_of(&r->types, a->types, a->archs != NULL, e) != ST_OK) return cmd_error("qualify", e);
-    if (!is_json(a->out) && make_directory(a->out, e) != ST_OK) return cmd_error("qualify", e);
+    if (!is_json(a->out) && path_make(a->out, e) != ST_OK) return cmd_error("qualify", e);
     return -1;
 }
 
@@ -573,7 +575,7 @@ int cmd_qualify(int argc, char **argv)
     struct args a = {.out = "report"};
     int code = parse(argc, argv, &a);
     if (code >= 0) return code;
-    a.vectors = vectors_dir(a.vectors);
+    a.vectors = path_vectors(a.vectors);
     if (a.subjects && strcmp(a.subjects, "all") == 0) a.subjects = NULL;
     struct err e = {0}, late = {0};
     struct run r = {.args = &a, .wide = terminal_columns() >= WIDE};

@@ -96,16 +96,17 @@ void qualify_matrix_fail(struct qualify_matrix *m, const char *arch, size_t type
 /* Columns first to end. */
 static void print_part(const struct qualify_matrix *m, size_t subject, size_t first, size_t end)
 {
-    printf("%s%-*s", color("bold"), FIRST, m->n_subjects ? m->subjects[subject] : "no subject");
+    printf("%s%-*s", terminal_color("bold"), FIRST,
+           m->n_subjects ? m->subjects[subject] : "no subject");
     for (size_t k = first; k < end; k++) printf("%*s", CELL, m->types[k]);
-    printf("%s\n", color("reset"));
+    printf("%s\n", terminal_color("reset"));
     for (size_t a = 0; a < m->n_archs; a++) {
         printf("%-*s", FIRST, m->archs[a]);
         for (size_t k = first; k < end; k++) {
             const struct cell *c = cell_at(m, subject, a, k);
             const bool there = c->paint != NULL;
-            printf("%s%*s%s", color(there ? c->paint : "dim"), CELL, there ? c->text : "-",
-                   color("reset"));
+            printf("%s%*s%s", terminal_color(there ? c->paint : "dim"), CELL, there ? c->text : "-",
+                   terminal_color("reset"));
         }
         printf("\n");
     }

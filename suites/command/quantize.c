@@ -107,11 +107,11 @@ static void print_head(struct outcome *o, const struct gguf *g)
     }
     if (o->name_width < 6) o->name_width = 6;
     if (o->quiet) return;
-    printf("%s%-*s  %-7s    %-7s  %10s  %10s%s\n", color("bold"), (int)o->name_width, "tensor",
-           "from", "to", "NMSE", "max error", color("reset"));
+    printf("%s%-*s  %-7s    %-7s  %10s  %10s%s\n", terminal_color("bold"), (int)o->name_width,
+           "tensor", "from", "to", "NMSE", "max error", terminal_color("reset"));
 }
 
-static double bits_per_weight(uint64_t bytes, uint64_t n)
+static double info_bits_per_weight(uint64_t bytes, uint64_t n)
 {
     return n ? 8.0 * (double)bytes / (double)n : 0;
 }
@@ -120,9 +120,10 @@ static void print_totals(const struct outcome *o, const struct args *a, double s
 {
     printf("%s%s%s: %zu values, %zu encoded; %.2f MB at %.3f bits per value"
            " (was %.2f MB at %.3f)",
-           color("bold"), a->out, color("reset"), (size_t)o->n_elems, (size_t)o->n_encoded,
-           (double)o->bytes_out / 1e6, bits_per_weight(o->bytes_out, o->n_elems),
-           (double)o->bytes_in / 1e6, bits_per_weight(o->bytes_in, o->n_elems));
+           terminal_color("bold"), a->out, terminal_color("reset"), (size_t)o->n_elems,
+           (size_t)o->n_encoded, (double)o->bytes_out / 1e6,
+           info_bits_per_weight(o->bytes_out, o->n_elems), (double)o->bytes_in / 1e6,
+           info_bits_per_weight(o->bytes_in, o->n_elems));
     if (*o->worst_name) printf("; worst NMSE %.3e in %s", o->worst_nmse, o->worst_name);
     printf("; %.1f s\n", seconds);
 }
@@ -150,7 +151,7 @@ int cmd_quantize(int argc, char **argv)
     double seconds = now_seconds() - start;
     if (st == ST_OK) print_totals(&o, &a, seconds);
     if (st == ST_OK && o.report) {
-        environment_report(o.report, vectors_dir(NULL));
+        environment_report(o.report, path_vectors(NULL));
         st = report_save(o.report, a.json, &e);
     }
     if (o.report) report_close(o.report);

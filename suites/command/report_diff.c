@@ -80,8 +80,8 @@ static size_t print_diff(const json_t *diff, const char *ignore, bool all)
         bool alarm = diff_kinds[k].alarm && !is_listed(ignore, diff_kinds[k].name);
         if (n == 0) continue;
         if (alarm) alarms += n;
-        printf("%s%s%s: %zu %s\n", color(alarm ? "red" : "bold"), diff_kinds[k].name,
-               color("reset"), n, diff_kinds[k].what);
+        printf("%s%s%s: %zu %s\n", terminal_color(alarm ? "red" : "bold"), diff_kinds[k].name,
+               terminal_color("reset"), n, diff_kinds[k].what);
         for (i = 0; i < n && (all || i < MAX_SHOWN) && (e = json_array_get(list, i)); i++)
             if (k != DIFF_added || all) print_entry(e);
         if (i < n && k != DIFF_added) printf("  and %zu more\n", n - i);
@@ -95,7 +95,8 @@ static int judge(const json_t *after, const json_t *diff, const char *ignore, bo
     size_t alarms = print_diff(diff, ignore, all);
     bool complete = json_is_true(json_object_get(after, "complete"));
     if (!complete) printf("the new report is not complete\n");
-    if (!alarms && complete) printf("%sno alarm%s\n", color("green"), color("reset"));
+    if (!alarms && complete)
+        printf("%sno alarm%s\n", terminal_color("green"), terminal_color("reset"));
     return alarms || !complete ? EXIT_FAIL : EXIT_PASS;
 }
 

@@ -123,8 +123,8 @@ static void print_gate(const json_t *gate)
     }
     bool ok = json_is_true(json_object_get(gate, "ok"));
     printf("%s%s%s: %zu of %zu required cells pass, %zu skipped with leave, %zu problems\n",
-           color(ok ? "green" : "red"), ok ? "met" : "not met", color("reset"), passed, n, skipped,
-           json_array_size(problems));
+           terminal_color(ok ? "green" : "red"), ok ? "met" : "not met", terminal_color("reset"),
+           passed, n, skipped, json_array_size(problems));
 }
 
 struct judged_report {

@@ -260,8 +260,8 @@ static enum status show_top(struct generation *g, struct err *e)
     double sum = 0.0;
     for (uint32_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)logits[best[0]]);
 
-    printf("%s%5s %8s  %-20s %10s %12s %10s%s\n", color("bold"), "rank", "id", "text", "logit",
-           "probability", "margin", color("reset"));
+    printf("%s%5s %8s  %-20s %10s %12s %10s%s\n", terminal_color("bold"), "rank", "id", "text",
+           "logit", "probability", "margin", terminal_color("reset"));
     for (uint32_t i = 0; i < k; i++) {
         char *text = shown_token(g, (int32_t)best[i]);
         const double logit = (double)logits[best[i]],
@@ -301,7 +301,7 @@ static enum status generate(struct generation *g, struct err *e)
         if (g->tokenizer && token_ends_generation(g->tokenizer, id)) break;
         st = put_token(g, id, e);
         g->out[g->n_out++] = id;
-        if (st == ST_OK && interrupted())
+        if (st == ST_OK && interrupt_caught())
             st = fail(e, ST_CANCELLED, "interrupted after %zu tokens", g->n_out);
         if (st == ST_OK && g->n_out < g->a->n) st = engine_eval(g->session, &id, 1, false, e);
     }

@@ -109,7 +109,7 @@ static int run(const struct test_args *a, const struct case_list *l)
     printf("%zu passed, %zu failed, %zu skipped\n", good, bad, n[CASE_SKIP]);
     if (n[CASE_MARGINAL])
         printf("%zu of the passes use more than half of their bound\n", n[CASE_MARGINAL]);
-    if (report && interrupted()) report_stopped(report, "interrupted");
+    if (report && interrupt_caught()) report_stopped(report, "interrupted");
     if (report && bad && a->run.stop && bad + good + n[CASE_SKIP] < l->n)
         report_stopped(report, "stopped at the first failure");
     if (report && report_save(report, a->json, &e) != ST_OK) {
@@ -117,7 +117,7 @@ static int run(const struct test_args *a, const struct case_list *l)
         return cmd_error("test", &e);
     }
     report_close(report);
-    if (interrupted()) return cmd_error("test", &(struct err){ST_CANCELLED, "interrupted"});
+    if (interrupt_caught()) return cmd_error("test", &(struct err){ST_CANCELLED, "interrupted"});
     return bad ? EXIT_FAIL : good ? EXIT_PASS : EXIT_NOTHING;
 }
 
@@ -126,7 +126,7 @@ int cmd_test(int argc, char **argv)
     struct test_args a = {.run = {.test = {.seed = 1}, .timeout = 300}};
     int code = parse(argc, argv, &a);
     if (code >= 0) return code;
-    a.run.test.vectors = vectors_dir(a.run.test.vectors);
+    a.run.test.vectors = path_vectors(a.run.test.vectors);
     struct err e = {0};
     if (subjects_check(a.run.test.subjects, &e) != ST_OK) return cmd_error("test", &e);
     struct case_list list;

@@ -157,7 +157,8 @@ static enum status trace(const struct args *a, struct gguf *g, struct err *e)
     struct engine_model *m = NULL;
     int32_t *ids = NULL;
     struct recording r = {.fd = -1};
-    struct locate_options o = {.path = a->model, .progress = progress_show, .cancel = interrupted};
+    struct locate_options o = {
+        .path = a->model, .progress = progress_show, .cancel = interrupt_caught};
     enum status st = engine_model_from_gguf(&m, g, e);
     if (st == ST_OK) st = prompt_tokens(m, a->prompt, a->tokens, &ids, &o.n_tokens, e);
     engine_model_close(m);

@@ -33,7 +33,7 @@ struct model {
 /* A random model, and any tokens; of latents no golden model has some that fill blocks. */
 static bool open_random(struct test *t, struct model *x, const char *arch)
 {
-    const char *dir = temp_dir(t), *path = dir ? path_in(t, dir, "model") : NULL;
+    const char *dir = temp_dir(t), *path = dir ? dir_path(t, dir, "model") : NULL;
     const struct synth_options o = {
         .arch = arch, .shape = "tiny", .type = type_by_id(TYPE_F32), .out = path, .seed = 1};
     struct synth_done done;

@@ -159,7 +159,7 @@ static void judge_random(struct test *t, const struct test_case *c, const struct
     const struct subject *s = subject_of(t, c);
     const char *dir = s ? temp_dir(t) : NULL;
     if (!dir) return;
-    o.out = path_in(t, dir, "model");
+    o.out = dir_path(t, dir, "model");
     if (o.out && test_ok(t, synth_write(&o, &done, &e), &e) &&
         test_ok(t, gguf_open(&g, o.out, &e), &e)) {
         test_check(t, done.n_other == 0, "%zu matrices have another type", done.n_other);

@@ -186,7 +186,7 @@ static const struct op_row rows[] = {
 #include "conformance/cases.def"
 };
 
-double *widen(struct test *t, const float *x, size_t n)
+double *ops_widen(struct test *t, const float *x, size_t n)
 {
     double *y = test_alloc(t, n + 1, sizeof *y);
     for (size_t i = 0; y && i < n; i++) y[i] = (double)x[i];
@@ -197,35 +197,35 @@ static void (*runner(enum op op))(struct test *, const struct test_case *)
 {
     switch (op) {
     case OP_get_rows:
-        return run_lookup;
+        return ops_run_lookup;
     case OP_matvec:
     case OP_matmul:
-        return run_matmul;
+        return ops_run_matmul;
     case OP_rms_norm:
     case OP_layer_norm:
     case OP_softmax:
     case OP_argmax:
-        return run_rows;
+        return ops_run_rows;
     case OP_rope:
-        return run_rope;
+        return ops_run_rope;
     case OP_route:
-        return run_route;
+        return ops_run_route;
     case OP_matmul_id:
-        return run_matmul_id;
+        return ops_run_matmul_id;
     case OP_moe_sum:
-        return run_moe_sum;
+        return ops_run_moe_sum;
     case OP_scale_rows:
-        return run_scale_rows;
+        return ops_run_scale_rows;
     case OP_copy:
-        return run_copy;
+        return ops_run_copy;
     case OP_kv_write:
-        return run_kv_write;
+        return ops_run_kv_write;
     case OP_attention:
     case OP_attn_scores:
     case OP_attn_mix:
-        return run_attention;
+        return ops_run_attention;
     default:
-        return run_flat;
+        return ops_run_flat;
     }
 }
 

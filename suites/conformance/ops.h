@@ -64,18 +64,18 @@ struct op_row {
     const char *shape;
 };
 
-void run_matmul(struct test *t, const struct test_case *c);
-void run_lookup(struct test *t, const struct test_case *c);
-void run_rows(struct test *t, const struct test_case *c);
-void run_rope(struct test *t, const struct test_case *c);
-void run_attention(struct test *t, const struct test_case *c);
-void run_kv_write(struct test *t, const struct test_case *c);
-void run_flat(struct test *t, const struct test_case *c);
-void run_scale_rows(struct test *t, const struct test_case *c);
-void run_copy(struct test *t, const struct test_case *c);
-void run_route(struct test *t, const struct test_case *c);
-void run_matmul_id(struct test *t, const struct test_case *c);
-void run_moe_sum(struct test *t, const struct test_case *c);
+void ops_run_matmul(struct test *t, const struct test_case *c);
+void ops_run_lookup(struct test *t, const struct test_case *c);
+void ops_run_rows(struct test *t, const struct test_case *c);
+void ops_run_rope(struct test *t, const struct test_case *c);
+void ops_run_attention(struct test *t, const struct test_case *c);
+void ops_run_kv_write(struct test *t, const struct test_case *c);
+void ops_run_flat(struct test *t, const struct test_case *c);
+void ops_run_scale_rows(struct test *t, const struct test_case *c);
+void ops_run_copy(struct test *t, const struct test_case *c);
+void ops_run_route(struct test *t, const struct test_case *c);
+void ops_run_matmul_id(struct test *t, const struct test_case *c);
+void ops_run_moe_sum(struct test *t, const struct test_case *c);
 
 /* Dimensions of the values' heads. */
 size_t ops_value_dim(const struct op_row *row);
@@ -89,9 +89,9 @@ bool ops_sizes_differ(struct test *t, size_t m, size_t n, size_t k);
 
 /* Of an operation whose output may be its input, run so once more: the same bits are due. v: where
  * the second result is; first: the one in a buffer of its own. */
-void compare_in_place(struct rig *g, struct view v, const float *first, size_t rows, size_t n);
+void ops_compare_in_place(struct rig *g, struct view v, const float *first, size_t rows, size_t n);
 
 /* n f32 values as doubles, test memory. */
-double *widen(struct test *t, const float *x, size_t n);
+double *ops_widen(struct test *t, const float *x, size_t n);
 
 #endif

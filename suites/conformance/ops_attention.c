@@ -220,7 +220,7 @@ static bool scene_make(struct scene *s, struct test *t, const struct op_row *row
     }
     for (size_t i = 0; s->sinks && i < row->heads; i++)
         s->sinks[i] = (float)(2 * rng_gauss(&r) + (i == 0 ? 6 : 0));
-    s->qd = widen(t, s->q, s->n_tokens * s->q_width);
+    s->qd = ops_widen(t, s->q, s->n_tokens * s->q_width);
     place_cells(s, &r);
     place_queries(s, &r);
     return s->qd && fill_cells(s, t, &r) && evaluate(s, t);
@@ -316,7 +316,7 @@ static struct op_attention arguments(struct rig *g, const struct scene *s, enum 
     return a;
 }
 
-void run_attention(struct test *t, const struct test_case *c)
+void ops_run_attention(struct test *t, const struct test_case *c)
 {
     struct scene s;
     struct rig g;

@@ -191,7 +191,7 @@ static void judge_ids(struct test *t, const struct routing *g, const int32_t *go
     if (x && y) compare_bits_on(&t->result, x, y, rows, used, &axes);
 }
 
-void run_route(struct test *t, const struct test_case *c)
+void ops_run_route(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     struct routing m;
@@ -297,7 +297,7 @@ static bool expert_product_make(struct expert_product *p, struct test *t, const 
     return true;
 }
 
-void run_matmul_id(struct test *t, const struct test_case *c)
+void ops_run_matmul_id(struct test *t, const struct test_case *c)
 {
     static const struct axes axes = {.row = "slot", .col = "output row"};
     const struct op_row *row = c->arg;
@@ -333,7 +333,7 @@ void run_matmul_id(struct test *t, const struct test_case *c)
 
 /* ---- moe_sum ----------------------------------------------------------------------------- */
 
-void run_moe_sum(struct test *t, const struct test_case *c)
+void ops_run_moe_sum(struct test *t, const struct test_case *c)
 {
     static const struct axes axes = {.row = "token", .col = "element"};
     const struct op_row *row = c->arg;
@@ -345,7 +345,8 @@ void run_moe_sum(struct test *t, const struct test_case *c)
     if (!x || !w || !y || !mag) return;
     input_fill(row->input, &r, x, tokens * used, n);
     for (size_t i = 0; i < tokens * used; i++) w[i] = (float)rng_uniform(&r);
-    const double *x_wide = widen(t, x, tokens * used * n), *w_wide = widen(t, w, tokens * used);
+    const double *x_wide = ops_widen(t, x, tokens * used * n),
+                 *w_wide = ops_widen(t, w, tokens * used);
     struct rig g;
     if (!x_wide || !w_wide || !rig_open(&g, t, c)) return;
     ref_moe_sum(x_wide, w_wide, tokens, used, n, y, mag);

@@ -135,11 +135,11 @@ static void flat_in_place(struct rig *g, const struct flat_op *f, const float *x
         struct view in = rig_inout(g, second ? y : x, n * sizeof *x);
         if (!g->ok) break;
         if (rig_did(g, call_flat(g, f->op, second ? a : in, second ? in : b, in, n, factor)))
-            compare_in_place(g, in, got, 1, n);
+            ops_compare_in_place(g, in, got, 1, n);
     }
 }
 
-void run_flat(struct test *t, const struct test_case *c)
+void ops_run_flat(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     const struct flat_op *f = flat_op(row->op);
@@ -181,7 +181,7 @@ void run_flat(struct test *t, const struct test_case *c)
 
 /* ---- scale_rows, copy ---------------------------------------------------------------------- */
 
-void run_scale_rows(struct test *t, const struct test_case *c)
+void ops_run_scale_rows(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     size_t rows = row->rows, n = row->n;
@@ -204,7 +204,7 @@ void run_scale_rows(struct test *t, const struct test_case *c)
     if (got) compare_bits_on(&t->result, got, want, rows, n, &row_axes);
     a.x = a.out = rig_inout(&g, x, rows * n * sizeof *x);
     if (g.ok && rig_did(&g, g.ops->scale_rows(g.b, &a, &g.e)))
-        compare_in_place(&g, a.out, got, rows, n);
+        ops_compare_in_place(&g, a.out, got, rows, n);
     rig_close(&g);
 }
 
@@ -214,7 +214,7 @@ static size_t copy_index(const struct op_row *row, size_t r, size_t g, size_t i,
 }
 
 /* What lies between the places that are written stays as it was. */
-void run_copy(struct test *t, const struct test_case *c)
+void ops_run_copy(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     size_t rows = row->rows, groups = row->groups, n = row->n;

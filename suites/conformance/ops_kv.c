@@ -94,7 +94,7 @@ static void judge_cache(struct test *t, const struct op_row *row, enum tensor_ty
         compare_bytes(&t->result, got, want, type_bytes(type_by_id(type), n));
 }
 
-void run_kv_write(struct test *t, const struct test_case *c)
+void ops_run_kv_write(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     const struct type_spec *type = type_by_name(c->type);

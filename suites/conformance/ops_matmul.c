@@ -18,7 +18,7 @@ bool ops_sizes_differ(struct test *t, size_t m, size_t n, size_t k)
 
 static const struct axes product_axes = {.row = "token", .col = "output row"};
 
-void run_matmul(struct test *t, const struct test_case *c)
+void ops_run_matmul(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     const struct type_spec *type = type_by_name(c->type);
@@ -32,7 +32,7 @@ void run_matmul(struct test *t, const struct test_case *c)
     input_fill(row->input, &r, x, n, k);
     input_fill(INPUT_gauss, &r, bias, 1, m);
     bool with_bias = rng_below(&r, 2);
-    double *wide = widen(t, x, n * k);
+    double *wide = ops_widen(t, x, n * k);
     if (!wide) return;
     ref_matmul(type->id, w, m, k, wide, n, with_bias ? bias : NULL, y, mag);
 
@@ -59,7 +59,7 @@ void run_matmul(struct test *t, const struct test_case *c)
     rig_close(&g);
 }
 
-void run_lookup(struct test *t, const struct test_case *c)
+void ops_run_lookup(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     const struct type_spec *type = type_by_name(c->type);

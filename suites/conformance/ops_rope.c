@@ -64,7 +64,7 @@ static bool rotate(struct test *t, const struct ref_rope *rope, const struct op_
     return true;
 }
 
-void run_rope(struct test *t, const struct test_case *c)
+void ops_run_rope(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     size_t width = (size_t)row->heads * row->head_dim, n = N_POSITIONS * width;
@@ -84,7 +84,7 @@ void run_rope(struct test *t, const struct test_case *c)
             table[2 * (i * pairs + p)] = (float)cs;
             table[2 * (i * pairs + p) + 1] = (float)sn;
         }
-    double *y = widen(t, x, n);
+    double *y = ops_widen(t, x, n);
     if (!y) return;
     if (!rotate(t, &rope, row, y, mag)) return;
     struct rig g;

@@ -9,7 +9,7 @@
 
 static const struct axes row_axes = {.row = "row", .col = "element"};
 
-void compare_in_place(struct rig *g, struct view v, const float *first, size_t rows, size_t n)
+void ops_compare_in_place(struct rig *g, struct view v, const float *first, size_t rows, size_t n)
 {
     bool failed = g->t->result.status == CASE_FAIL; /* the first result says enough */
     const float *again = failed ? NULL : rig_get(g, v, rows * n);
@@ -29,7 +29,7 @@ static bool norm_make(struct norm *m, struct test *t, const struct op_row *row, 
                       struct rng *r)
 {
     size_t n = row->n, all = row->rows * n, w_rows = row->w_rows;
-    double *wide = widen(t, x, all);
+    double *wide = ops_widen(t, x, all);
     *m = (struct norm){.w = test_alloc(t, w_rows * n, sizeof *m->w),
                        .b = test_alloc(t, w_rows * n, sizeof *m->b),
                        .y = test_alloc(t, all, sizeof *m->y),
@@ -83,7 +83,8 @@ static void run_norm(struct test *t, const struct test_case *c, const float *x, 
                                                  .n = n,
                                                  .axes = &row_axes});
     a.x = a.out = rig_inout(&g, x, rows * n * sizeof *x);
-    if (g.ok && rig_did(&g, call_norm(&g, row->op, &a))) compare_in_place(&g, a.out, got, rows, n);
+    if (g.ok && rig_did(&g, call_norm(&g, row->op, &a)))
+        ops_compare_in_place(&g, a.out, got, rows, n);
     rig_close(&g);
 }
 
@@ -111,7 +112,7 @@ static void run_softmax(struct test *t, const struct test_case *c, const float *
 {
     const struct op_row *row = c->arg;
     size_t rows = row->rows, n = row->n;
-    double *wide = widen(t, x, rows * n), *y = test_alloc(t, rows * n, sizeof *y);
+    double *wide = ops_widen(t, x, rows * n), *y = test_alloc(t, rows * n, sizeof *y);
     double *mag = test_alloc(t, rows * n, sizeof *mag);
     float *sinks = make_sinks(t, row->n_sinks, r);
     if (!wide || !y || !mag || (row->n_sinks && !sinks)) return;
@@ -138,7 +139,7 @@ static void run_softmax(struct test *t, const struct test_case *c, const float *
                                                  .axes = &row_axes});
     a.x = a.out = rig_inout(&g, x, rows * n * sizeof *x);
     if (g.ok && rig_did(&g, g.ops->softmax(g.b, &a, &g.e)))
-        compare_in_place(&g, a.out, got, rows, n);
+        ops_compare_in_place(&g, a.out, got, rows, n);
     rig_close(&g);
 }
 
@@ -146,7 +147,7 @@ static void run_argmax(struct test *t, const struct test_case *c, const float *x
 {
     const struct op_row *row = c->arg;
     size_t rows = row->rows, n = row->n;
-    double *wide = widen(t, x, rows * n);
+    double *wide = ops_widen(t, x, rows * n);
     int32_t *want = test_alloc(t, rows, sizeof *want);
     if (!wide || !want) return;
     for (size_t i = 0; i < rows; i++) want[i] = (int32_t)ref_argmax(wide + i * n, n);
@@ -162,7 +163,7 @@ static void run_argmax(struct test *t, const struct test_case *c, const float *x
     rig_close(&g);
 }
 
-void run_rows(struct test *t, const struct test_case *c)
+void ops_run_rows(struct test *t, const struct test_case *c)
 {
     const struct op_row *row = c->arg;
     struct rng r = rng_of(t);

@@ -316,7 +316,7 @@ static void run_variant(struct test *t, const struct test_case *c)
     if (dir) {
         struct backend_stats before = {0}, after = {0};
         backend_ops_of(s->backend)->stats(s->backend, &before);
-        run_files(t, v, s, &base, path_in(t, dir, "model.gguf"));
+        run_files(t, v, s, &base, dir_path(t, dir, "model.gguf"));
         backend_ops_of(s->backend)->stats(s->backend, &after);
         t->result.dispatches = after.dispatches - before.dispatches;
         temp_remove(dir);

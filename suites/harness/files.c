@@ -28,7 +28,7 @@ static size_t scan(struct arena *a, DIR *d, const char *ending, char **names, si
     return n;
 }
 
-bool list_files(struct arena *a, const char *dir, const char *ending, char ***names, size_t *n)
+bool dir_list(struct arena *a, const char *dir, const char *ending, char ***names, size_t *n)
 {
     *n = 0;
     DIR *d = opendir(dir);
@@ -52,7 +52,7 @@ const char *temp_dir(struct test *t)
     return test_check(t, mkdtemp(p) != NULL, "%s: %s", p, strerror(errno)) ? p : NULL;
 }
 
-const char *path_in(struct test *t, const char *dir, const char *name)
+const char *dir_path(struct test *t, const char *dir, const char *name)
 {
     size_t cap = strlen(dir) + strlen(name) + 2;
     char *p = test_alloc(t, cap, 1);
@@ -73,6 +73,6 @@ size_t temp_count(struct test *t, const char *dir)
 {
     char **names;
     size_t n;
-    list_files(&t->arena, dir, "", &names, &n);
+    dir_list(&t->arena, dir, "", &names, &n);
     return n;
 }

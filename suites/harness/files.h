@@ -6,10 +6,10 @@
 
 /* The names, without the ending, of a directory's files that have the ending, sorted; the names are
  * in the arena. False if there is no such directory, or no such file in it. */
-bool list_files(struct arena *a, const char *dir, const char *ending, char ***names, size_t *n);
+bool dir_list(struct arena *a, const char *dir, const char *ending, char ***names, size_t *n);
 
 /* "DIR/NAME", in the arena of t. */
-const char *path_in(struct test *t, const char *dir, const char *name);
+const char *dir_path(struct test *t, const char *dir, const char *name);
 
 /* Makes an empty directory for this case. NULL, which fails the case, if that is impossible. */
 const char *temp_dir(struct test *t);

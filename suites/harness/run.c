@@ -94,8 +94,8 @@ static const char *status_color(enum case_status s)
 
 static void print_result(const char *name, const struct case_result *r, const char *rerun)
 {
-    printf("%s%-8s%s %s", color(status_color(r->status)), case_status_name(r->status),
-           color("reset"), name);
+    printf("%s%-8s%s %s", terminal_color(status_color(r->status)), case_status_name(r->status),
+           terminal_color("reset"), name);
     if (!is_bad(r->status)) {
         if (r->status == CASE_SKIP)
             printf("  (%s)", r->message);
@@ -166,7 +166,7 @@ static bool write_all(int fd, const void *data, size_t n)
 static void child_main(const struct case_list *l, const struct run_options *o, size_t first,
                        int out)
 {
-    for (size_t i = first; i < l->n && !interrupted(); i++) {
+    for (size_t i = first; i < l->n && !interrupt_caught(); i++) {
         struct note note = {.index = i};
         if (!write_all(out, &note, sizeof note)) break;
         note.result = run_case(&l->cases[i], o);
@@ -293,7 +293,7 @@ static size_t run_child(struct run_state *s, size_t first)
     if (heard == HEARD_TIMEOUT) kill(ch.pid, SIGKILL);
     while (waitpid(ch.pid, &status, 0) < 0 && errno == EINTR) {}
     close(ch.from);
-    if (interrupted()) return s->l->n;
+    if (interrupt_caught()) return s->l->n;
     if (open) {
         struct case_result r = lost_case(heard, status, s->o->timeout);
         take_result(s, next++, &r);
@@ -309,6 +309,7 @@ void cases_run(const struct case_list *l, const struct run_options *o, struct re
 {
     *totals = (struct run_totals){0};
     struct run_state s = {.l = l, .o = o, .report = report, .totals = totals};
-    for (size_t i = 0; i < l->n && !interrupted() && !(o->stop && s.failed);) i = run_child(&s, i);
+    for (size_t i = 0; i < l->n && !interrupt_caught() && !(o->stop && s.failed);)
+        i = run_child(&s, i);
     progress_end();
 }

@@ -10,12 +10,12 @@
 
 static const double EXPLAINED = 0.01; /* of the error's energy may stay unexplained */
 
-enum ref_site_kind trial_kind(const struct suspect *s)
+enum ref_site_kind cause_kind(const struct suspect *s)
 {
     return ref_site_of(s->m->ref, s->site, s->layer).kind;
 }
 
-const double *trial_input(const struct trial *t, size_t i)
+const double *cause_input(const struct trial *t, size_t i)
 {
     const struct ref_site site = ref_site_of(t->s->m->ref, t->s->site, t->s->layer);
     if (i >= site.n_in) return NULL;
@@ -23,7 +23,7 @@ const double *trial_input(const struct trial *t, size_t i)
     return r ? r->value : NULL;
 }
 
-const double *trial_value(const struct trial *t, enum site site)
+const double *cause_value(const struct trial *t, enum site site)
 {
     const struct record_site *r = record_find(t->s->want, site, t->s->layer);
     return r ? r->value : NULL;
@@ -47,7 +47,7 @@ static void judge_guess(struct trial *t, const char *fmt, va_list ap)
     vsnprintf(t->cause, sizeof t->cause, fmt, ap);
 }
 
-void trial_try(struct trial *t, const char *fmt, ...)
+void cause_try(struct trial *t, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -55,7 +55,7 @@ void trial_try(struct trial *t, const char *fmt, ...)
     va_end(ap);
 }
 
-void trial_try_whole(struct trial *t, const double *values, const char *fmt, ...)
+void cause_try_whole(struct trial *t, const double *values, const char *fmt, ...)
 {
     va_list ap;
     if (!values) return;
@@ -82,13 +82,13 @@ static void try_factor(struct trial *t)
     for (size_t i = 0; i < t->n_rows * t->n_cols; i++)
         t->guess[i] = isfinite(t->want[i]) ? f * t->want[i] : t->want[i];
     if (f == 0)
-        trial_try(t, "every value is zero: nothing was computed");
+        cause_try(t, "every value is zero: nothing was computed");
     else if (t->s->site == SITE_SCORES && fabs(f / root - 1) < 1e-4)
-        trial_try(t, "scale 1/sqrt(head_dim) missing");
+        cause_try(t, "scale 1/sqrt(head_dim) missing");
     else if (t->s->site == SITE_SCORES && fabs(f * root - 1) < 1e-4)
-        trial_try(t, "scale 1/sqrt(head_dim) applied twice");
+        cause_try(t, "scale 1/sqrt(head_dim) applied twice");
     else
-        trial_try(t, "every value is %.6g times what it should be", f);
+        cause_try(t, "every value is %.6g times what it should be", f);
 }
 
 static void try_clip(struct trial *t)
@@ -101,13 +101,13 @@ static void try_clip(struct trial *t)
     if (!(top < want_top) || top == 0) return;
     for (size_t i = 0; i < t->n_rows * t->n_cols; i++)
         t->guess[i] = fmin(fmax(t->want[i], -top), top);
-    trial_try(t, "values clipped at +-%.6g", top);
+    cause_try(t, "values clipped at +-%.6g", top);
 }
 
 /* Rows and columns of the right result at other places. */
 static void try_shifts(struct trial *t, const double *all)
 {
-    const bool linear = trial_kind(t->s) == REF_SITE_LINEAR;
+    const bool linear = cause_kind(t->s) == REF_SITE_LINEAR;
     for (int d = -1; d <= 1; d += 2) {
         for (size_t r = 0; r < t->n_rows; r++)
             for (size_t c = 0; c < t->n_cols; c++) {
@@ -115,7 +115,7 @@ static void try_shifts(struct trial *t, const double *all)
                 t->guess[r * t->n_cols + c] =
                     to < t->n_cols_all ? all[t->rows[r] * t->n_cols_all + to] : NAN;
             }
-        trial_try(t, "%s shifted by %+d", linear ? "rows of the weights" : "values", d);
+        cause_try(t, "%s shifted by %+d", linear ? "rows of the weights" : "values", d);
         for (size_t r = 0; r < t->n_rows; r++)
             for (size_t c = 0; c < t->n_cols; c++) {
                 const size_t to = t->rows[r] + (size_t)d;
@@ -123,14 +123,14 @@ static void try_shifts(struct trial *t, const double *all)
                     to < t->s->n_tokens ? all[to * t->n_cols_all + t->cols[c]] : NAN;
             }
         if (t->n_rows > 1 && t->s->site == SITE_EMBD)
-            trial_try(t, d > 0 ? "BOS missing: every token is one place too early"
+            cause_try(t, d > 0 ? "BOS missing: every token is one place too early"
                                : "BOS twice: every token is one place too late");
         else if (t->n_rows > 1)
-            trial_try(t, "tokens shifted by %+d: BOS or a position is off", d);
+            cause_try(t, "tokens shifted by %+d: BOS or a position is off", d);
     }
     for (size_t r = 0; r < t->n_rows; r++)
         for (size_t c = 0; c < t->n_cols; c++) t->guess[r * t->n_cols + c] = all[t->cols[c]];
-    if (t->n_rows > 1) trial_try(t, "every token has the values of the first one");
+    if (t->n_rows > 1) cause_try(t, "every token has the values of the first one");
 }
 
 static size_t heads_of(const struct trial *t)
@@ -169,7 +169,7 @@ static void try_permutations(struct trial *t, const double *all)
                 const size_t from = col - i + (way ? neox_of_norm(i, d) : norm_of_neox(i, d));
                 t->guess[r * t->n_cols + c] = all[t->rows[r] * t->n_cols_all + from];
             }
-        trial_try(t, "%s", words[t->s->m->hyper.rope.pairing == REF_ROPE_NEOX][way]);
+        cause_try(t, "%s", words[t->s->m->hyper.rope.pairing == REF_ROPE_NEOX][way]);
     }
     if (n < 2) return;
     for (size_t r = 0; r < t->n_rows; r++)
@@ -177,7 +177,7 @@ static void try_permutations(struct trial *t, const double *all)
             const size_t col = t->cols[c], head = col / d, i = col % d;
             t->guess[r * t->n_cols + c] = all[t->rows[r] * t->n_cols_all + (n - 1 - head) * d + i];
         }
-    trial_try(t, "heads in reverse order");
+    cause_try(t, "heads in reverse order");
 }
 
 static bool sums_up(enum ref_site_kind kind)
@@ -194,11 +194,11 @@ static void try_formats(struct trial *t)
         halves += (double)ref_f16_to_f32(ref_f32_to_f16((float)t->got[i])) == t->got[i];
         wanted += t->guess[i] == (double)(float)t->want[i];
     }
-    trial_try(t, "results rounded to f16");
+    cause_try(t, "results rounded to f16");
     for (size_t i = 0; i < n; i++)
         t->guess[i] = (double)ref_bf16_to_f32(ref_f32_to_bf16((float)t->want[i]));
-    trial_try(t, "results rounded to bf16");
-    if (!sums_up(trial_kind(t->s)) || t->best < EXPLAINED || halves < n || wanted * 2 > n) return;
+    cause_try(t, "results rounded to bf16");
+    if (!sums_up(cause_kind(t->s)) || t->best < EXPLAINED || halves < n || wanted * 2 > n) return;
     t->best = EXPLAINED / 2;
     snprintf(t->cause, sizeof t->cause,
              "accumulation in half precision: every result is an f16 number");
@@ -267,27 +267,27 @@ static bool choose(struct choice *k, const struct suspect *s, const struct recor
 static void try_all(struct trial *t, const struct record_site *want)
 {
     const double *all = want->value;
-    switch (trial_kind(t->s)) {
+    switch (cause_kind(t->s)) {
     case REF_SITE_LINEAR:
-        trial_linear(t);
+        cause_linear(t);
         break;
     case REF_SITE_NORM:
-        trial_norm(t);
+        cause_norm(t);
         break;
     case REF_SITE_ROPE:
-        trial_rope(t);
+        cause_rope(t);
         break;
     case REF_SITE_SCORES:
     case REF_SITE_SOFTMAX:
     case REF_SITE_ATTENTION:
-        trial_attention(t);
+        cause_attention(t);
         break;
     case REF_SITE_SEVERAL:
         break;
     case REF_SITE_EMBED:
     case REF_SITE_ADD:
     case REF_SITE_ACT:
-        trial_simple(t);
+        cause_simple(t);
         break;
     }
     try_permutations(t, all);
@@ -298,10 +298,10 @@ static void try_all(struct trial *t, const struct record_site *want)
     try_nonfinite(t);
 }
 
-void hypotheses_explain(const struct suspect *s, char *out, size_t cap, double *unexplained)
+void cause_explain(const struct suspect *s, char *out, size_t cap, double *unexplained)
 {
     const struct record_site *want = record_find(s->want, s->site, s->layer);
-    const bool linear = trial_kind(s) == REF_SITE_LINEAR;
+    const bool linear = cause_kind(s) == REF_SITE_LINEAR;
     struct choice k = {0};
     *out = 0;
     *unexplained = 1;

@@ -19,6 +19,6 @@ struct suspect {
 
 /* Writes the sentence, or "" if nothing explains the error; unexplained: the share of the error's
  * energy that the named cause leaves. */
-void hypotheses_explain(const struct suspect *s, char *out, size_t cap, double *unexplained);
+void cause_explain(const struct suspect *s, char *out, size_t cap, double *unexplained);
 
 #endif

@@ -124,7 +124,7 @@ static void try_twist(struct trial *t, const struct twist *w, const struct sourc
             else
                 memcpy(out + (r * s->n_heads + h) * n, z, n * sizeof *z);
         }
-    trial_try_whole(t, out, "%s", w->what);
+    cause_try_whole(t, out, "%s", w->what);
 }
 
 /* V alone can be wrong where the weights are given. */
@@ -136,10 +136,10 @@ static void try_uniform_weights(struct trial *t)
             const size_t cell_index = t->cols[c] % n, seen = t->rows[r] + 1;
             t->guess[r * t->n_cols + c] = cell_index < seen ? 1 / (double)seen : 0;
         }
-    trial_try(t, "attention weights collapsed to uniform");
+    cause_try(t, "attention weights collapsed to uniform");
     for (size_t r = 0; r < t->n_rows; r++)
         for (size_t c = 0; c < t->n_cols; c++) t->guess[r * t->n_cols + c] = 1 / (double)n;
-    trial_try(t, "uniform over all cells, hidden ones too");
+    cause_try(t, "uniform over all cells, hidden ones too");
 }
 
 /* What a cache gives back; NULL: no memory, nothing there, or values that do not fill its
@@ -161,9 +161,9 @@ static bool read_cache(struct sources *in, const struct trial *t, enum tensor_ty
     const struct ref_shape *s = &t->s->m->shape;
     const size_t n = t->s->n_tokens * s->n_kv_heads * s->head_dim;
     const struct ref_site scores = ref_site_of(t->s->m->ref, SITE_SCORES, t->s->layer);
-    in->k = stored(type, trial_value(t, scores.in[1]), n);
-    in->v = stored(type, trial_value(t, SITE_V), n);
-    in->raw_k = stored(type, trial_value(t, SITE_K), n);
+    in->k = stored(type, cause_value(t, scores.in[1]), n);
+    in->v = stored(type, cause_value(t, SITE_V), n);
+    in->raw_k = stored(type, cause_value(t, SITE_K), n);
     return in->k && in->v && in->raw_k;
 }
 
@@ -187,15 +187,15 @@ static void try_caches(struct trial *t, struct sources in, double *out, double *
     }
 }
 
-void trial_attention(struct trial *t)
+void cause_attention(struct trial *t)
 {
     const struct ref_shape *s = &t->s->m->shape;
     const size_t n = t->s->n_tokens;
     const struct ref_site scores = ref_site_of(t->s->m->ref, SITE_SCORES, t->s->layer);
     if (t->s->m->hyper.latent) return; /* values and heads have other sizes */
-    struct sources in = {.q = trial_value(t, scores.in[0]),
+    struct sources in = {.q = cause_value(t, scores.in[0]),
                          .sinks = ref_site_of(t->s->m->ref, SITE_ATTN, t->s->layer).sinks,
-                         .raw_q = trial_value(t, SITE_Q)};
+                         .raw_q = cause_value(t, SITE_Q)};
     double *out = alloc_array(n * s->n_heads * (n + s->head_dim), sizeof *out);
     double *z = alloc_array(n, sizeof *z);
     const bool have = read_cache(&in, t, t->s->precision.kv) && in.q && in.raw_q && out && z;

@@ -230,7 +230,7 @@ SCALES(of_next)
 SCALES(swapped)
 #undef SCALES
 
-const struct block_fault block_faults[] = {
+const struct block_fault cause_block_faults[] = {
     {"nibbles swapped: high and low half of each byte", swap_nibbles},
     {"nibbles taken as neighbours (2j, 2j+1) instead of halves of a block", pair_nibbles},
     {"minimum ignored", drop_minimum},
@@ -248,4 +248,4 @@ const struct block_fault block_faults[] = {
     {"scale of the next sub-block", scales_of_next},
     {"scales and minima of sub-blocks swapped", scales_swapped},
 };
-const size_t n_block_faults = sizeof block_faults / sizeof *block_faults;
+const size_t cause_n_block_faults = sizeof cause_block_faults / sizeof *cause_block_faults;

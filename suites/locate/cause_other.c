@@ -88,12 +88,12 @@ static void try_epsilon(struct trial *t, const double *x, const struct ref_norm 
                 (t->want[r * t->n_cols + c] - b) * sqrt((mean + eps) / (mean + seen)) + b;
         }
     }
-    if (seen >= 0) trial_try(t, "epsilon is %.3g, the file says %.3g", seen, eps);
+    if (seen >= 0) cause_try(t, "epsilon is %.3g, the file says %.3g", seen, eps);
 }
 
-void trial_norm(struct trial *t)
+void cause_norm(struct trial *t)
 {
-    const double *x = trial_input(t, 0);
+    const double *x = cause_input(t, 0);
     const struct ref_norm w = ref_site_of(t->s->m->ref, t->s->site, t->s->layer).norm;
     const bool layer_norm = t->s->m->hyper.layer_norm;
     if (!x || !w.w) return;
@@ -108,7 +108,7 @@ void trial_norm(struct trial *t)
                                w.n, i, (double)w.w[at], w.b ? (double)w.b[at] : 0,
                                t->s->m->hyper.norm_eps, layer_norm);
             }
-        trial_try(t, "%s",
+        cause_try(t, "%s",
                   f == NORM_CENTRED && layer_norm ? "mean not subtracted, as in RMSNorm"
                                                   : norm_words[f]);
     }
@@ -135,7 +135,7 @@ static void try_rope(struct rope_trial *k, const struct ref_rope *how, int32_t s
     memcpy(k->y, k->x, n * k->t->n_cols_all * sizeof *k->y);
     ref_rope(how, k->y, pos, n, k->n_heads, s->head_dim, NULL);
     free(pos);
-    trial_try_whole(k->t, k->y, what, number);
+    cause_try_whole(k->t, k->y, what, number);
 }
 
 /* The base that the angle of the second pair at position 1 speaks of. */
@@ -156,11 +156,11 @@ static double base_seen(const struct rope_trial *k, const struct ref_rope *r)
     return pow(turn, -(double)r->n_dims / 2);
 }
 
-void trial_rope(struct trial *t)
+void cause_rope(struct trial *t)
 {
     const struct ref_rope own = ref_model_hyper(t->s->m->ref, t->s->layer).rope;
     const bool of_q = t->s->site == SITE_Q_ROPE;
-    struct rope_trial k = {t, trial_input(t, 0), NULL,
+    struct rope_trial k = {t, cause_input(t, 0), NULL,
                            of_q ? t->s->m->shape.n_heads : t->s->m->shape.n_kv_heads};
     k.y = alloc_array(t->s->n_tokens * t->n_cols_all, sizeof *k.y);
     if (!k.x || !k.y) {
@@ -168,7 +168,7 @@ void trial_rope(struct trial *t)
         return;
     }
     struct ref_rope r = own;
-    trial_try_whole(t, k.x, "not rotated");
+    cause_try_whole(t, k.x, "not rotated");
     r.pairing = own.pairing == REF_ROPE_NORM ? REF_ROPE_NEOX : REF_ROPE_NORM;
     try_rope(&k, &r, 0, 1,
              r.pairing == REF_ROPE_NEOX
@@ -215,7 +215,7 @@ static void try_ids(struct trial *t, int shift)
                          .n_tokens = t->s->n_tokens,
                          .rows = t->s->n_tokens,
                          .precision = precision_exact};
-    if (ids && y && site_compute(&j, y, NULL)) trial_try_whole(t, y, "row of token id %+d", shift);
+    if (ids && y && site_compute(&j, y, NULL)) cause_try_whole(t, y, "row of token id %+d", shift);
     free(ids);
     free(y);
 }
@@ -229,7 +229,7 @@ static void try_binary(struct trial *t, double (*f)(double a, double b), const d
             const size_t at = t->rows[r] * t->n_cols_all + t->cols[c];
             t->guess[r * t->n_cols + c] = f(a[at], b[at]);
         }
-    trial_try(t, "%s", what);
+    cause_try(t, "%s", what);
 }
 
 static double first(double a, double b)
@@ -305,29 +305,29 @@ static void try_sums(struct trial *t, const double *branch, const double *b)
     try_binary(t, twice, b, a, "the residual is added twice");
     try_binary(t, minus, b, a, "the branch is subtracted");
     const double *norm =
-        trial_value(t, t->s->site == SITE_RESID_1 ? SITE_ATTN_NORM : SITE_FFN_NORM);
+        cause_value(t, t->s->site == SITE_RESID_1 ? SITE_ATTN_NORM : SITE_FFN_NORM);
     for (size_t i = 0; norm && i < t->n_rows * t->n_cols; i++) {
         const size_t at = t->rows[i / t->n_cols] * t->n_cols_all + t->cols[i % t->n_cols];
         t->guess[i] = a[at] + norm[at];
     }
-    if (norm) trial_try(t, "residual taken after the norm");
+    if (norm) cause_try(t, "residual taken after the norm");
     for (size_t i = 0; factor != 1 && i < n; i++) a[i] = branch[i] + b[i];
-    if (factor != 1) trial_try_whole(t, a, "residual scale ignored");
+    if (factor != 1) cause_try_whole(t, a, "residual scale ignored");
     free(a);
 }
 
-void trial_simple(struct trial *t)
+void cause_simple(struct trial *t)
 {
-    const enum ref_site_kind kind = trial_kind(t->s);
+    const enum ref_site_kind kind = cause_kind(t->s);
     const struct ref_site site = ref_site_of(t->s->m->ref, t->s->site, t->s->layer);
     const bool is_gelu = site.act == REF_ACT_GELU;
     if (kind == REF_SITE_EMBED) {
         try_ids(t, 1);
         try_ids(t, -1);
-        trial_lookup(t);
+        cause_lookup(t);
         return;
     }
-    const double *a = trial_input(t, 0), *b = trial_input(t, 1);
+    const double *a = cause_input(t, 0), *b = cause_input(t, 1);
     if (kind == REF_SITE_ADD) {
         try_sums(t, a, b);
         return;

@@ -16,24 +16,24 @@ struct trial {
     char cause[200];
 };
 
-enum ref_site_kind trial_kind(const struct suspect *s);
+enum ref_site_kind cause_kind(const struct suspect *s);
 /* Inputs of the site, all tokens; NULL: not seen, or no such input. */
-const double *trial_input(const struct trial *t, size_t i);
+const double *cause_input(const struct trial *t, size_t i);
 /* The reference's value of another site of the same layer, or NULL. */
-const double *trial_value(const struct trial *t, enum site site);
+const double *cause_value(const struct trial *t, enum site site);
 
 /* Compares t->guess with what the subject gave; elements whose guess is NaN do not count. */
-void trial_try(struct trial *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void cause_try(struct trial *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The guess is taken from whole values (rows of the site, n_cols_all). */
-void trial_try_whole(struct trial *t, const double *values, const char *fmt, ...)
+void cause_try_whole(struct trial *t, const double *values, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-void trial_linear(struct trial *t);
-void trial_norm(struct trial *t);
-void trial_rope(struct trial *t);
-void trial_attention(struct trial *t); /* scores, weights, attention */
-void trial_lookup(struct trial *t);    /* decoders of the embedding */
-void trial_simple(struct trial *t);    /* embedding, residuals, activation */
+void cause_linear(struct trial *t);
+void cause_norm(struct trial *t);
+void cause_rope(struct trial *t);
+void cause_attention(struct trial *t); /* scores, weights, attention */
+void cause_lookup(struct trial *t);    /* decoders of the embedding */
+void cause_simple(struct trial *t);    /* embedding, residuals, activation */
 
 /* A fault of a block decoder, done to a row of encoded blocks in place. False: the type cannot
  * have it. */
@@ -41,7 +41,7 @@ struct block_fault {
     const char *what;
     bool (*damage)(enum tensor_type type, uint8_t *row, size_t n_blocks);
 };
-extern const struct block_fault block_faults[];
-extern const size_t n_block_faults;
+extern const struct block_fault cause_block_faults[];
+extern const size_t cause_n_block_faults;
 
 #endif

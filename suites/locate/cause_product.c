@@ -58,7 +58,7 @@ static void try_block_columns(struct product *p, const struct type_spec *own)
         ref_decode(p->w.type, p->blocks, p->w.n_in, p->row);
         fill_column(p, c, p->row, p->x);
     }
-    trial_try(p->t, "%s blocks taken column by column, not row by row", own->name);
+    cause_try(p->t, "%s blocks taken column by column, not row by row", own->name);
 }
 
 static void try_decoders(struct product *p)
@@ -74,18 +74,18 @@ static void try_decoders(struct product *p)
             ref_decode(o->id, row_of(p, t->cols[c]), p->w.n_in, p->row);
             fill_column(p, c, p->row, p->x);
         }
-        trial_try(t, "blocks look decoded as %s", o->name);
+        cause_try(t, "blocks look decoded as %s", o->name);
     }
-    for (size_t f = 0; f < n_block_faults; f++) {
+    for (size_t f = 0; f < cause_n_block_faults; f++) {
         bool can = true;
         for (size_t c = 0; c < t->n_cols && can; c++) {
             memcpy(p->blocks, row_of(p, t->cols[c]), p->row_bytes);
-            can = block_faults[f].damage(p->w.type, p->blocks, p->w.n_in / own->block_elems);
+            can = cause_block_faults[f].damage(p->w.type, p->blocks, p->w.n_in / own->block_elems);
             if (!can) break;
             ref_decode(p->w.type, p->blocks, p->w.n_in, p->row);
             fill_column(p, c, p->row, p->x);
         }
-        if (can) trial_try(t, "%s decoder: %s", own->name, block_faults[f].what);
+        if (can) cause_try(t, "%s decoder: %s", own->name, cause_block_faults[f].what);
     }
 }
 
@@ -106,7 +106,7 @@ static void try_arguments(struct product *p, const float *flat)
                 sum += (double)flat[i * n_out + k] * p->x[row * n_out + k];
             *guess_at(t, r, c) = finished(t->s, p->w.scale * sum);
         }
-    trial_try(t, "arguments swapped: a product of %zu inputs and %zu outputs", n_out, n_in);
+    cause_try(t, "arguments swapped: a product of %zu inputs and %zu outputs", n_out, n_in);
 }
 
 static void try_flat(struct product *p)
@@ -120,12 +120,12 @@ static void try_flat(struct product *p)
         for (size_t k = 0; k < n_in; k++) p->row[k] = flat[k * n_out + t->cols[c]];
         fill_column(p, c, p->row, p->x);
     }
-    trial_try(t, "rows look transposed");
+    cause_try(t, "rows look transposed");
     for (size_t c = 0; c < t->n_cols && n_in != n_out; c++) {
         for (size_t k = 0; k < n_in; k++) p->row[k] = flat[(t->cols[c] * n_out + k) % n];
         fill_column(p, c, p->row, p->x);
     }
-    if (n_in != n_out) trial_try(t, "sizes swapped: rows taken as %zu values long", n_out);
+    if (n_in != n_out) cause_try(t, "sizes swapped: rows taken as %zu values long", n_out);
     if (n_in != n_out) try_arguments(p, flat);
     free(flat);
 }
@@ -158,7 +158,7 @@ static void try_cut(struct product *p)
         fill_column(p, c, p->row, p->x);
     }
     if (left && best < n_steps)
-        trial_try(t, "only the first %zu of %zu inputs are summed", best * step, p->w.n_in);
+        cause_try(t, "only the first %zu of %zu inputs are summed", best * step, p->w.n_in);
     free(left);
 }
 
@@ -174,7 +174,7 @@ static void try_short_output(struct product *p)
     for (size_t c = 0; c < t->n_cols; c++)
         for (size_t r = 0; r < t->n_rows; r++)
             *guess_at(t, r, c) = t->cols[c] < from ? t->want[r * t->n_cols + c] : 0;
-    trial_try(t, "outputs from %zu on are zero: a size of %zu is not the file's %zu", from, from,
+    cause_try(t, "outputs from %zu on are zero: a size of %zu is not the file's %zu", from, from,
               t->n_cols_all);
 }
 
@@ -192,7 +192,7 @@ static void try_weights(struct product *p, enum site site, uint32_t layer, const
         ref_decode(o.w.type, row_of(&o, t->cols[c]), o.w.n_in, o.row);
         fill_column(&o, c, o.row, o.x);
     }
-    trial_try(t, fmt, o.w.name);
+    cause_try(t, fmt, o.w.name);
 }
 
 static void try_operands(struct product *p)
@@ -212,20 +212,20 @@ static void try_operands(struct product *p)
     static const enum site inputs[] = {SITE_ATTN_NORM, SITE_RESID_1, SITE_FFN_NORM, SITE_ATTN,
                                        SITE_GATE,      SITE_UP,      SITE_RESID_2};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
-        const double *x = trial_value(p->t, inputs[i]);
+        const double *x = cause_value(p->t, inputs[i]);
         if (!x || x == p->x || ref_site_columns(s->m->ref, inputs[i], 1) != p->w.n_in) continue;
         for (size_t c = 0; c < p->t->n_cols; c++) {
             ref_decode(p->w.type, row_of(p, p->t->cols[c]), p->w.n_in, p->row);
             fill_column(p, c, p->row, x);
         }
-        trial_try(p->t, "product with %s in place of %s", site_table[inputs[i]].name,
+        cause_try(p->t, "product with %s in place of %s", site_table[inputs[i]].name,
                   site_table[from].name);
     }
     const float *bias = p->w.bias;
     if (bias) {
         for (size_t i = 0; i < p->t->n_rows * p->t->n_cols; i++)
             p->t->guess[i] = p->t->want[i] - (double)bias[p->t->cols[i % p->t->n_cols]];
-        trial_try(p->t, "bias missing");
+        cause_try(p->t, "bias missing");
     }
 }
 
@@ -249,7 +249,7 @@ static void try_half_sums(struct product *p)
             *guess_at(t, r, c) = finished(t->s, p->w.scale * (double)sum + bias);
         }
     }
-    trial_try(t, "accumulation in half precision");
+    cause_try(t, "accumulation in half precision");
 }
 
 static void try_rounded_inputs(struct product *p)
@@ -272,15 +272,15 @@ static void try_rounded_inputs(struct product *p)
             ref_decode(p->w.type, row_of(p, t->cols[c]), p->w.n_in, p->row);
             fill_column(p, c, p->row, x);
         }
-        trial_try(t, "%s", ways[i].what);
+        cause_try(t, "%s", ways[i].what);
     }
     free(x);
 }
 
-void trial_linear(struct trial *t)
+void cause_linear(struct trial *t)
 {
     struct product p = {.t = t,
-                        .x = trial_input(t, 0),
+                        .x = cause_input(t, 0),
                         .w = ref_site_of(t->s->m->ref, t->s->site, t->s->layer).weight};
     if (!p.x || !p.w.data) return;
     p.row_bytes = type_bytes(type_by_id(p.w.type), p.w.n_in);
@@ -301,7 +301,7 @@ void trial_linear(struct trial *t)
 
 /* ---- lookups --------------------------------------------------------------------------------- */
 
-void trial_lookup(struct trial *t)
+void cause_lookup(struct trial *t)
 {
     const struct ref_weight w = ref_site_of(t->s->m->ref, SITE_EMBD, 0).weight;
     const struct type_spec *type = type_by_id(w.type);
@@ -309,18 +309,18 @@ void trial_lookup(struct trial *t)
     const double factor = w.scale * t->s->m->hyper.embd_scale;
     float *row = alloc_array(2 * w.n_in, sizeof *row), *right = row + w.n_in;
     uint8_t *blocks = alloc_array(bytes, 1);
-    for (size_t f = 0; row && blocks && f < n_block_faults; f++) {
+    for (size_t f = 0; row && blocks && f < cause_n_block_faults; f++) {
         bool can = true;
         for (size_t r = 0; r < t->n_rows && can; r++) {
             memcpy(blocks, w.data + (size_t)t->s->tokens[t->rows[r]] * bytes, bytes);
             ref_decode(w.type, blocks, w.n_in, right);
-            can = block_faults[f].damage(w.type, blocks, w.n_in / type->block_elems);
+            can = cause_block_faults[f].damage(w.type, blocks, w.n_in / type->block_elems);
             if (can) ref_decode(w.type, blocks, w.n_in, row);
             for (size_t c = 0; can && c < t->n_cols; c++)
                 *guess_at(t, r, c) = t->want[r * t->n_cols + c] +
                                      factor * ((double)row[t->cols[c]] - (double)right[t->cols[c]]);
         }
-        if (can) trial_try(t, "%s decoder: %s", type->name, block_faults[f].what);
+        if (can) cause_try(t, "%s decoder: %s", type->name, cause_block_faults[f].what);
     }
     free(row);
     free(blocks);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct variant *compare_variant(enum tensor_type kv)
+const struct variant *foreign_variant(enum tensor_type kv)
 {
     static const struct variant by_cache[] = {
 #define VALUES(kv) {"values", "as they were recorded", false, true, false, 0, kv}
@@ -142,7 +142,7 @@ static enum status run_parts(struct parts *p, const struct site_model *m,
     return st;
 }
 
-enum status compare_truth(struct recording *out, const struct site_model *m,
+enum status foreign_truth(struct recording *out, const struct site_model *m,
                           const struct compare_options *o, bool show_hidden, struct err *e)
 {
     const struct locate_options lo = {
@@ -305,11 +305,11 @@ static void explain(struct locate *l, const struct finding *f, const struct reco
                         .want = &own,
                         .got = bad,
                         .precision = o->precision};
-    hypotheses_explain(&s, l->fault.cause, sizeof l->fault.cause, &l->fault.unexplained);
+    cause_explain(&s, l->fault.cause, sizeof l->fault.cause, &l->fault.unexplained);
     record_close(&own);
 }
 
-enum status compare_sites(struct locate *l, struct variant_result *v, const struct recording *truth,
+enum status foreign_sites(struct locate *l, struct variant_result *v, const struct recording *truth,
                           const struct recording *got, const struct compare_options *o,
                           struct err *e)
 {
@@ -327,14 +327,14 @@ enum status compare_sites(struct locate *l, struct variant_result *v, const stru
     return st;
 }
 
-enum status compare_recording(struct locate *l, const struct recording *truth,
+enum status foreign_recording(struct locate *l, const struct recording *truth,
                               const struct recording *got, const struct compare_options *o,
                               struct err *e)
 {
     struct variant_result *v = &l->variants[0];
-    v->variant = compare_variant(o->precision.kv);
+    v->variant = foreign_variant(o->precision.kv);
     l->n_variants = 1;
-    enum status st = compare_sites(l, v, truth, got, o, e);
+    enum status st = foreign_sites(l, v, truth, got, o, e);
     if (st == ST_OK && v->n == 0) st = fail(e, ST_FORMAT, "no tensor of it is a known site");
     if (st != ST_OK) return st;
     v->ran = true;
@@ -387,13 +387,13 @@ static enum status pair_truth(struct recording *truth, const struct recording *a
     return ST_OK;
 }
 
-enum status compare_pair(struct locate *l, const struct recording *a, const struct recording *b,
+enum status foreign_pair(struct locate *l, const struct recording *a, const struct recording *b,
                          double share, struct err *e)
 {
     struct variant_result *v = &l->variants[0];
     struct recording truth;
     enum status st = record_open(&truth, a->n_layers, a->n_heads, a->n_tokens, e);
-    v->variant = compare_variant(TYPE_F32);
+    v->variant = foreign_variant(TYPE_F32);
     l->n_variants = 1;
     if (st == ST_OK) st = pair_truth(&truth, a, b, share, e);
     if (st == ST_OK) st = locate_judge(v, &truth, b, false, e);

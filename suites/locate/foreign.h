@@ -19,28 +19,28 @@ struct compare_options {
  * propagated bound, with the roundings of inputs in it (ref_forward's activations), four times the
  * local bounds for other functions and tables, and what sums in f16 move where weights are f16.
  * show_hidden: with scores of tokens to come. */
-enum status compare_truth(struct recording *out, const struct site_model *m,
+enum status foreign_truth(struct recording *out, const struct site_model *m,
                           const struct compare_options *o, bool show_hidden, struct err *e);
 
 /* Judges the sites of a recording, from truth (free) and from its own inputs (local). */
-enum status compare_sites(struct locate *l, struct variant_result *v, const struct recording *truth,
+enum status foreign_sites(struct locate *l, struct variant_result *v, const struct recording *truth,
                           const struct recording *got, const struct compare_options *o,
                           struct err *e);
 
 /* A recording of another engine: from truth (free) and from its own inputs (local). */
-enum status compare_recording(struct locate *l, const struct recording *truth,
+enum status foreign_recording(struct locate *l, const struct recording *truth,
                               const struct recording *got, const struct compare_options *o,
                               struct err *e);
 
 /* The values that a log shows. */
-enum status compare_log(struct locate *l, const struct recording *truth, struct callback_log *log,
+enum status foreign_log(struct locate *l, const struct recording *truth, struct callback_log *log,
                         const struct compare_options *o, struct err *e);
 
 /* Two recordings without a model: differences of more than share of a site's rms. */
-enum status compare_pair(struct locate *l, const struct recording *a, const struct recording *b,
+enum status foreign_pair(struct locate *l, const struct recording *a, const struct recording *b,
                          double share, struct err *e);
 
 /* The one variant of a comparison, by its cache. */
-const struct variant *compare_variant(enum tensor_type kv);
+const struct variant *foreign_variant(enum tensor_type kv);
 
 #endif

@@ -253,12 +253,12 @@ static void conclude_log(struct locate *l, const struct compare_options *o)
              declared, f->local.pattern, f->kernel);
 }
 
-enum status compare_log(struct locate *l, const struct recording *truth, struct callback_log *log,
+enum status foreign_log(struct locate *l, const struct recording *truth, struct callback_log *log,
                         const struct compare_options *o, struct err *e)
 {
     struct variant_result *v = &l->variants[0];
     size_t start = 0, end = 0;
-    v->variant = compare_variant(o->precision.kv);
+    v->variant = foreign_variant(o->precision.kv);
     l->n_variants = 1;
     callback_log_resolve(log, &l->model);
     if (!find_pass(log, o->n_tokens, &start, &end)) return no_pass(log, o->n_tokens, e);

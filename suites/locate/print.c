@@ -54,16 +54,16 @@ static void print_finding(const struct finding *f)
         snprintf(bound, sizeof bound, "%.1e", f->local.bound);
     }
     const char *paint = f->has_local && f->local.bad ? "red" : is_bad(f) ? "yellow" : "";
-    printf("%s%5s %-13s %8s %8s %8s %8s %8s %7.3g %7.3g%s\n", *paint ? color(paint) : "", layer,
-           site_table[f->site].name, free_error, of_free, error, bound, of_local, f->want.rms,
-           f->want.max_abs, *paint ? color("reset") : "");
+    printf("%s%5s %-13s %8s %8s %8s %8s %8s %7.3g %7.3g%s\n", *paint ? terminal_color(paint) : "",
+           layer, site_table[f->site].name, free_error, of_free, error, bound, of_local,
+           f->want.rms, f->want.max_abs, *paint ? terminal_color("reset") : "");
     if (is_bad(f)) print_details(f);
 }
 
 static void print_header(void)
 {
-    printf("%s%5s %-13s %8s %8s %8s %8s %8s %7s %7s%s\n", color("bold"), "layer", "site",
-           "free err", "of dev", "local", "bound", "used", "rms", "max", color("reset"));
+    printf("%s%5s %-13s %8s %8s %8s %8s %8s %7s %7s%s\n", terminal_color("bold"), "layer", "site",
+           "free err", "of dev", "local", "bound", "used", "rms", "max", terminal_color("reset"));
 }
 
 static double weight_of(const struct finding *f)
@@ -90,7 +90,8 @@ static bool is_shown(const struct variant_result *v, size_t i, bool all)
 
 static void print_table(const struct variant_result *v, bool all)
 {
-    printf("\n%s%s%s: %s\n", color("bold"), v->variant->name, color("reset"), v->variant->what);
+    printf("\n%s%s%s: %s\n", terminal_color("bold"), v->variant->name, terminal_color("reset"),
+           v->variant->what);
     print_header();
     for (size_t i = 0; i < v->n; i++)
         if (is_shown(v, i, all)) print_finding(&v->findings[i]);
@@ -126,11 +127,11 @@ static void print_variants(const struct locate *l)
             locate_describe_place(&l->model, &v->findings[v->first], place, sizeof place);
         printf("%-8s %-48s ", v->variant->name, v->variant->what);
         if (!v->ran)
-            printf("%snot run%s: %s\n", color("dim"), color("reset"), v->reason);
+            printf("%snot run%s: %s\n", terminal_color("dim"), terminal_color("reset"), v->reason);
         else if (v->located == LOCATED_NOTHING)
-            printf("%sno defect%s\n", color("green"), color("reset"));
+            printf("%sno defect%s\n", terminal_color("green"), terminal_color("reset"));
         else
-            printf("%s%s%s\n", color("red"), place, color("reset"));
+            printf("%s%s%s\n", terminal_color("red"), place, terminal_color("reset"));
     }
 }
 
@@ -146,5 +147,6 @@ void locate_print(const struct locate *l, bool all_sites)
         printf("\ncause: %s (leaves %.1e of the error unexplained)\n", l->fault.cause,
                l->fault.unexplained);
     const bool bad = l->fault.kind != LOCATED_NOTHING;
-    printf("\n%s%s%s\n", color(bad ? "red" : "green"), l->verdict, color("reset"));
+    printf("\n%s%s%s\n", terminal_color(bad ? "red" : "green"), l->verdict,
+           terminal_color("reset"));
 }

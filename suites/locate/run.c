@@ -26,15 +26,15 @@ static bool is_attention_inside(enum site site)
     return site == SITE_SCORES || site == SITE_WEIGHTS;
 }
 
-bool tap_want(void *ctx, enum site site, uint32_t layer)
+bool locate_tap_want(void *ctx, enum site site, uint32_t layer)
 {
     const struct tap *t = ctx;
     (void)layer;
     return t->unfused || !is_attention_inside(site);
 }
 
-void tap_take(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
-              size_t cols)
+void locate_tap_take(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
+                     size_t cols)
 {
     struct tap *t = ctx;
     record_subject(t->got, site, layer, values, rows, cols, t->row);
@@ -45,7 +45,7 @@ void tap_take(void *ctx, enum site site, uint32_t layer, const float *values, si
     snprintf(s->kernel, sizeof s->kernel, "%s", stats.variant);
 }
 
-const float *tap_give(void *ctx, enum site site, uint32_t layer, size_t rows, size_t cols)
+const float *locate_tap_give(void *ctx, enum site site, uint32_t layer, size_t rows, size_t cols)
 {
     struct tap *t = ctx;
     const struct record_site *s = t->truth ? record_find(t->truth, site, layer) : NULL;
@@ -97,8 +97,10 @@ static enum status run_engine(struct job *j, const struct recording *truth, stru
     const struct variant *v = j->variant;
     struct tap t = {
         .truth = truth, .got = got, .unfused = v->unfused, .backend = j->subject->backend};
-    struct engine_probe probe = {
-        .ctx = &t, .want = tap_want, .take = tap_take, .give = truth ? tap_give : NULL};
+    struct engine_probe probe = {.ctx = &t,
+                                 .want = locate_tap_want,
+                                 .take = locate_tap_take,
+                                 .give = truth ? locate_tap_give : NULL};
     /* Which factors of longrope apply depends on the size of the context: the model's, as for the
      * reference. */
     const bool longrope =
@@ -126,8 +128,10 @@ static enum status run_own(struct job *j, const struct recording *truth, struct 
     const struct variant *v = j->variant;
     const size_t n_vocab = engine_model_shape(j->model).n_vocab;
     struct tap t = {.truth = truth, .got = got, .unfused = true};
-    const struct engine_probe probe = {
-        .ctx = &t, .want = tap_want, .take = tap_take, .give = truth ? tap_give : NULL};
+    const struct engine_probe probe = {.ctx = &t,
+                                       .want = locate_tap_want,
+                                       .take = locate_tap_take,
+                                       .give = truth ? locate_tap_give : NULL};
     struct subject_eval a = {.model = j->options->path,
                              .tokens = j->options->tokens,
                              .n = j->options->n_tokens,
@@ -211,7 +215,8 @@ enum status locate_reference(struct recording *out, const struct ref_model *m,
 
 /* ---- recording only -------------------------------------------------------------------------- */
 
-enum status record_rounded(struct recording *out, const struct recording *truth, struct err *e)
+enum status locate_record_rounded(struct recording *out, const struct recording *truth,
+                                  struct err *e)
 {
     enum status st = record_open(out, truth->n_layers, truth->n_heads, truth->n_tokens, e);
     for (size_t i = 0; i < truth->n && st == ST_OK; i++) {
@@ -231,7 +236,7 @@ static enum status capture_reference(struct recording *out, struct gguf *g, cons
     struct recording truth = {.fd = -1};
     enum status st = source_open(&ref, g, e);
     if (st == ST_OK) st = locate_reference(&truth, ref, o, v->kv, e);
-    if (st == ST_OK) st = record_rounded(out, &truth, e);
+    if (st == ST_OK) st = locate_record_rounded(out, &truth, e);
     record_close(&truth);
     ref_model_close(ref);
     return st;
@@ -269,7 +274,7 @@ static void explain(struct locate *l, struct variant_result *v, const struct rec
                         .precision = precision_exact};
     s.precision.kv = v->variant->kv;
     if (*l->fault.cause) return;
-    hypotheses_explain(&s, l->fault.cause, sizeof l->fault.cause, &l->fault.unexplained);
+    cause_explain(&s, l->fault.cause, sizeof l->fault.cause, &l->fault.unexplained);
 }
 
 /* A subject that cannot be fed, or that declares a lower precision, is judged by the inputs that it
@@ -288,8 +293,8 @@ static enum status judge_unfed(struct job *j, struct locate *l, struct variant_r
         return fail(e, ST_USAGE, "%s declares activations '%s', not f32, f16, bf16 or q8",
                     j->subject->name, activations);
     enum status st = run_once(j, NULL, &own, e);
-    if (st == ST_OK && activations) st = compare_truth(&low, &l->model, &o, false, e);
-    if (st == ST_OK) st = compare_sites(l, v, activations ? &low : truth, &own, &o, e);
+    if (st == ST_OK && activations) st = foreign_truth(&low, &l->model, &o, false, e);
+    if (st == ST_OK) st = foreign_sites(l, v, activations ? &low : truth, &own, &o, e);
     if (st == ST_OK) {
         v->ran = true;
         locate_count(v, truth);

@@ -22,10 +22,10 @@ struct tap {
     size_t n_given;
     struct backend *backend; /* asked for the kernel's name; NULL = unknown */
 };
-bool tap_want(void *ctx, enum site site, uint32_t layer);
-void tap_take(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
-              size_t cols);
-const float *tap_give(void *ctx, enum site site, uint32_t layer, size_t rows, size_t cols);
+bool locate_tap_want(void *ctx, enum site site, uint32_t layer);
+void locate_tap_take(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
+                     size_t cols);
+const float *locate_tap_give(void *ctx, enum site site, uint32_t layer, size_t rows, size_t cols);
 
 /* The reference's values at every site, with bounds. */
 enum status locate_reference(struct recording *out, const struct ref_model *m,
@@ -36,7 +36,8 @@ enum status locate_reference(struct recording *out, const struct ref_model *m,
 enum status locate_capture(struct recording *out, struct gguf *g, const char *subject,
                            const struct variant *v, const struct locate_options *o, struct err *e);
 /* The values of a recording of the reference, rounded to f32, as if a subject had given them. */
-enum status record_rounded(struct recording *out, const struct recording *truth, struct err *e);
+enum status locate_record_rounded(struct recording *out, const struct recording *truth,
+                                  struct err *e);
 
 /* Sets located and first of a variant. */
 void locate_first(struct variant_result *v);

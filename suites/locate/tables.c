@@ -46,8 +46,9 @@ static enum status compare_values(struct tables *k, const char *name, const doub
             snprintf(k->first, sizeof k->first, "%.60s: %zu of %zu values, %.80s", name, r.bad, n,
                      r.pattern);
         if (r.bad || k->all)
-            printf("%s%-32.32s %10.3g %10.3g %9zu of %zu%s\n", r.bad ? color("red") : "", name,
-                   r.error, sqrt(sum / (double)n), r.bad, n, r.bad ? color("reset") : "");
+            printf("%s%-32.32s %10.3g %10.3g %9zu of %zu%s\n", r.bad ? terminal_color("red") : "",
+                   name, r.error, sqrt(sum / (double)n), r.bad, n,
+                   r.bad ? terminal_color("reset") : "");
     }
     free(got);
     free(bound);

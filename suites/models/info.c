@@ -28,7 +28,7 @@ static struct number_text real_text(double v, bool single)
     return t;
 }
 
-struct number_text number_text(struct gguf_kv *kv, uint64_t i)
+struct number_text info_number(struct gguf_kv *kv, uint64_t i)
 {
     struct number_text t;
     int64_t whole;
@@ -50,14 +50,14 @@ struct number_text number_text(struct gguf_kv *kv, uint64_t i)
     return real_text(real, kv->elem == GGUF_F32);
 }
 
-const char *token_type_name(size_t type)
+const char *info_token_type(size_t type)
 {
     static const char *const names[TOKEN_TYPES] = {"undefined",    "normal", "unknown", "control",
                                                    "user-defined", "unused", "byte"};
     return names[type];
 }
 
-double bits_per_weight(uint64_t bytes, uint64_t elems)
+double info_bits_per_weight(uint64_t bytes, uint64_t elems)
 {
     return elems ? 8.0 * (double)bytes / (double)elems : 0;
 }

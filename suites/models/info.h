@@ -52,8 +52,8 @@ enum status info_gather(struct info *out, struct gguf *g, const char *path, bool
 void info_free(struct info *i);
 
 /* The name of a token's type by its number in GGUF. */
-const char *token_type_name(size_t type);
-double bits_per_weight(uint64_t bytes, uint64_t elems);
+const char *info_token_type(size_t type);
+double info_bits_per_weight(uint64_t bytes, uint64_t elems);
 
 /* text_escape of a text of the file (text.h). */
 char *info_escape(struct gguf_str s, bool quote, size_t max);
@@ -61,7 +61,7 @@ struct number_text {
     char text[64];
 };
 /* Element i of a number or bool array, as short as it is exact. */
-struct number_text number_text(struct gguf_kv *kv, uint64_t i);
+struct number_text info_number(struct gguf_kv *kv, uint64_t i);
 
 void info_print(const struct info *i);
 /* Path "-": to standard output. */

@@ -29,7 +29,7 @@ static json_t *number_json(struct gguf_kv *kv, uint64_t i)
         return kv->elem == GGUF_BOOL ? json_boolean(whole) : json_integer(whole);
     if (kv->elem != GGUF_U64 && gguf_value_f64(kv, i, &real) && isfinite(real))
         return json_real(real);
-    struct number_text number = number_text(kv, i);
+    struct number_text number = info_number(kv, i);
     return json_string(number.text);
 }
 
@@ -94,8 +94,9 @@ static json_t *tensors_json(const struct info *i)
         json_object_set_new(row, "file", json_integer(x->part));
         json_object_set_new(row, "offset", json_integer((json_int_t)x->offset));
         json_object_set_new(row, "bytes", json_integer((json_int_t)x->bytes));
-        json_object_set_new(row, "bits_per_weight",
-                            json_real(bits_per_weight(x->type->block_bytes, x->type->block_elems)));
+        json_object_set_new(
+            row, "bits_per_weight",
+            json_real(info_bits_per_weight(x->type->block_bytes, x->type->block_elems)));
         json_array_append_new(list, row);
     }
     return list;
@@ -108,7 +109,8 @@ static json_t *total_json(const char *type, const struct type_total *t)
     json_object_set_new(row, "tensors", json_integer((json_int_t)t->tensors));
     json_object_set_new(row, "elements", json_integer((json_int_t)t->elems));
     json_object_set_new(row, "bytes", json_integer((json_int_t)t->bytes));
-    json_object_set_new(row, "bits_per_weight", json_real(bits_per_weight(t->bytes, t->elems)));
+    json_object_set_new(row, "bits_per_weight",
+                        json_real(info_bits_per_weight(t->bytes, t->elems)));
     return row;
 }
 
@@ -134,7 +136,7 @@ static json_t *tokenizer_json(const struct info *i)
     json_object_set_new(o, "merges", json_integer((json_int_t)t->n_merges));
     json_object_set_new(o, "chat_template_bytes", json_integer((json_int_t)t->template_bytes));
     for (size_t k = 0; k < TOKEN_TYPES; k++)
-        json_object_set_new(types, token_type_name(k), json_integer((json_int_t)t->by_type[k]));
+        json_object_set_new(types, info_token_type(k), json_integer((json_int_t)t->by_type[k]));
     json_object_set_new(o, "by_type", types);
     for (size_t k = 0; k < t->n_specials; k++) {
         const struct special_token *s = &t->specials[k];

@@ -13,7 +13,7 @@ enum { COLUMNS = 80, FIRST_ELEMENTS = 6, FIRST_BYTES = 200, NAME_BYTES = 76 };
 
 static void heading(const char *text)
 {
-    printf("\n%s%s%s\n", color("bold"), text, color("reset"));
+    printf("\n%s%s%s\n", terminal_color("bold"), text, terminal_color("reset"));
 }
 
 /* Bytes of the character at s, which is valid UTF-8 or plain bytes. */
@@ -97,7 +97,7 @@ static void print_file(const struct info *i)
         size += g->files[k].bytes.size;
         inflated |= g->files[k].heap != NULL;
     }
-    printf("%s%s%s\n", color("bold"), i->path, color("reset"));
+    printf("%s%s%s\n", terminal_color("bold"), i->path, terminal_color("reset"));
     printf("  GGUF version %u, %s%s", g->version, human(size, text),
            inflated ? " when inflated" : "");
     if (g->n_files > 1) printf(" in %zu files", g->n_files);
@@ -106,7 +106,7 @@ static void print_file(const struct info *i)
     if (i->total.tensors)
         printf("  %zu tensors, %s weights in %s, %.2f bits per weight\n", i->total.tensors,
                grouped(i->total.elems, total), human(i->total.bytes, text),
-               bits_per_weight(i->total.bytes, i->total.elems));
+               info_bits_per_weight(i->total.bytes, i->total.elems));
     else
         printf("  no tensors\n");
     const struct engine_shape *s = &i->shape;
@@ -116,8 +116,8 @@ static void print_file(const struct info *i)
                s->arch, s->n_layers, s->n_embd, s->n_heads, s->n_kv_heads, s->head_dim, s->n_ff,
                s->n_vocab, s->n_ctx);
     else
-        printf("  engine: %scannot run this model%s:\n          %s\n", color("yellow"),
-               color("reset"), i->engine_reason.text);
+        printf("  engine: %scannot run this model%s:\n          %s\n", terminal_color("yellow"),
+               terminal_color("reset"), i->engine_reason.text);
 }
 
 /* ---- metadata ---------------------------------------------------------------------------- */
@@ -144,7 +144,7 @@ static char *value_text(const struct info *i, struct gguf_kv *kv)
     uint64_t n = i->all || kv->count < FIRST_ELEMENTS ? kv->count : FIRST_ELEMENTS;
     if (kv->elem == GGUF_STRING) print_strings(out, i, kv, n);
     for (uint64_t k = 0; kv->elem != GGUF_STRING && k < n; k++) {
-        struct number_text number = number_text(kv, k);
+        struct number_text number = info_number(kv, k);
         fprintf(out, "%s%s", k ? ", " : "", number.text);
     }
     if (n < kv->count) fputs(", …", out);
@@ -178,7 +178,7 @@ static void print_metadata(const struct info *i)
         char *value = value_text(i, kv);
         print_name(kv->key, key_width);
         type_text(kv, type, sizeof type);
-        printf("  %s%-*s%s  ", color("dim"), type_width, type, color("reset"));
+        printf("  %s%-*s%s  ", terminal_color("dim"), type_width, type, terminal_color("reset"));
         int left = COLUMNS - 6 - key_width - type_width;
         if (i->all)
             fputs(value ? value : "?", stdout);
@@ -229,15 +229,16 @@ static void print_tensors(const struct info *i)
     snprintf(title, sizeof title, "Tensors (%zu), innermost dimension first", g->n_tensors);
     heading(title);
     struct tensor_widths w = tensor_widths(g);
-    printf("  %s%-*s  %-*s  %-*s  %*s  bits/w%s%s\n", color("dim"), w.name, "name", w.type, "type",
-           w.dims, "dims", w.offset, "offset", g->n_files > 1 ? "  file" : "", color("reset"));
+    printf("  %s%-*s  %-*s  %-*s  %*s  bits/w%s%s\n", terminal_color("dim"), w.name, "name", w.type,
+           "type", w.dims, "dims", w.offset, "offset", g->n_files > 1 ? "  file" : "",
+           terminal_color("reset"));
     for (size_t k = 0; k < g->n_tensors; k++) {
         const struct gguf_tensor *x = &g->tensors[k];
         print_name(x->name, w.name);
         dims_text(x, dims, sizeof dims);
         printf("  %-*s  %-*s  %*llu  %6.2f", w.type, x->type->name, w.dims, dims, w.offset,
                (unsigned long long)x->offset,
-               bits_per_weight(x->type->block_bytes, x->type->block_elems));
+               info_bits_per_weight(x->type->block_bytes, x->type->block_elems));
         if (g->n_files > 1) printf("  %4u", x->part + 1);
         putchar('\n');
     }
@@ -247,15 +248,15 @@ static void print_total(const char *name, const struct type_total *t)
 {
     char elems[32], bytes[32];
     printf("  %-8s %8zu %19s %19s %10.3f\n", name, t->tensors, grouped(t->elems, elems),
-           grouped(t->bytes, bytes), bits_per_weight(t->bytes, t->elems));
+           grouped(t->bytes, bytes), info_bits_per_weight(t->bytes, t->elems));
 }
 
 static void print_types(const struct info *i)
 {
     if (i->total.tensors == 0) return;
     heading("Types");
-    printf("  %s%-8s %8s %19s %19s %10s%s\n", color("dim"), "type", "tensors", "weights", "bytes",
-           "bits/w", color("reset"));
+    printf("  %s%-8s %8s %19s %19s %10s%s\n", terminal_color("dim"), "type", "tensors", "weights",
+           "bytes", "bits/w", terminal_color("reset"));
     for (const struct type_spec *t = type_next(NULL); t; t = type_next(t))
         if (i->types[t->id].tensors) print_total(t->name, &i->types[t->id]);
     print_total("all", &i->total);
@@ -270,7 +271,7 @@ static void print_special(const struct special_token *s)
     if (s->in_range)
         printf("  \"%s\"\n", text ? text : "?");
     else
-        printf("  %snot in the vocabulary%s\n", color("yellow"), color("reset"));
+        printf("  %snot in the vocabulary%s\n", terminal_color("yellow"), terminal_color("reset"));
     free(role);
     free(text);
 }
@@ -281,8 +282,8 @@ static void print_count(const char *what, uint64_t n, uint64_t n_tokens)
     if (n == 0)
         printf(", no %s", what);
     else
-        printf(", %s%llu %s%s", n == n_tokens ? "" : color("yellow"), (unsigned long long)n, what,
-               n == n_tokens ? "" : color("reset"));
+        printf(", %s%llu %s%s", n == n_tokens ? "" : terminal_color("yellow"),
+               (unsigned long long)n, what, n == n_tokens ? "" : terminal_color("reset"));
 }
 
 static bool is_flag(const struct gguf_kv *kv)
@@ -322,14 +323,14 @@ static void print_tokenizer(const struct info *i)
     putchar('\n');
     for (size_t k = 0; k < TOKEN_TYPES; k++)
         if (t->by_type[k])
-            printf("  %-18s %llu %s\n", "", (unsigned long long)t->by_type[k], token_type_name(k));
+            printf("  %-18s %llu %s\n", "", (unsigned long long)t->by_type[k], info_token_type(k));
     for (size_t k = 0; k < t->n_specials; k++) print_special(&t->specials[k]);
     print_flags(i->g);
     if (t->template_bytes)
         printf("  %-18s %llu bytes\n", "chat template", (unsigned long long)t->template_bytes);
     if (i->engine_opens && *i->tokenizer_why)
-        printf("  %-18s %scannot be used%s: %s\n", "engine", color("yellow"), color("reset"),
-               i->tokenizer_why);
+        printf("  %-18s %scannot be used%s: %s\n", "engine", terminal_color("yellow"),
+               terminal_color("reset"), i->tokenizer_why);
 }
 
 /* ---- keys that nothing reads ------------------------------------------------------------- */

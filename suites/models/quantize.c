@@ -126,7 +126,7 @@ static enum status encode_tensor(struct job *j, const struct gguf_tensor *t, uin
                      .sums = j->sums};
     for (; s.first < n_rows; s.first += s.n, s.src += s.n * s.src_row, s.dst += s.n * s.dst_row) {
         s.n = n_rows - s.first < j->slab_rows ? n_rows - s.first : j->slab_rows;
-        if (interrupted()) return fail(e, ST_CANCELLED, "interrupted, nothing written");
+        if (interrupt_caught()) return fail(e, ST_CANCELLED, "interrupted, nothing written");
         enum status st = encode_slab(&s, e);
         if (st != ST_OK) return st;
         j->done += s.n * n_cols;
@@ -206,7 +206,8 @@ enum status quantize_model(const struct gguf *in, const char *type_or_mix, const
     count_values(&j);
     if (st == ST_OK) st = put_metadata(&j, e);
     for (size_t i = 0; i < in->n_tensors && st == ST_OK; i++) st = put_tensor(&j, i, e);
-    if (st == ST_OK && interrupted()) st = fail(e, ST_CANCELLED, "interrupted, nothing written");
+    if (st == ST_OK && interrupt_caught())
+        st = fail(e, ST_CANCELLED, "interrupted, nothing written");
     size_t len = strlen(out_path);
     bool gzip = len > 3 && strcmp(out_path + len - 3, ".gz") == 0;
     if (st == ST_OK) st = gguf_writer_save(j.writer, out_path, gzip, e);

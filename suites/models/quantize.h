@@ -25,7 +25,7 @@ struct quantize_options {
 /* Writes `in` (opened with its data) to out_path with its matrices encoded as mix.h says for the
  * name; gzip-compressed if the path ends in ".gz". Metadata is kept, except that file type and
  * quantization version are set and the keys of split files go. The file appears only when
- * complete; interrupted() ends the work with ST_CANCELLED. A value that is not finite is
+ * complete; interrupt_caught() ends the work with ST_CANCELLED. A value that is not finite is
  * ST_FORMAT. Not for several threads at once: it sets the reference's thread count. */
 enum status quantize_model(const struct gguf *in, const char *type_or_mix, const char *out_path,
                            const struct quantize_options *o, struct err *e);

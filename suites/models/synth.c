@@ -462,7 +462,7 @@ static enum status write_tensor(struct synth *s, const struct tensor *t)
         s->made += n_in;
         if (r % 256 != 0) continue;
         if (s->o->progress) progress_show("weights", s->made, s->total);
-        if (interrupted()) st = fail(s->e, ST_CANCELLED, "interrupted");
+        if (interrupt_caught()) st = fail(s->e, ST_CANCELLED, "interrupted");
     }
     free(buffer);
     return st == ST_OK ? pad(s, t->bytes) : st;

@@ -26,7 +26,7 @@ struct synth_done {
 };
 
 /* The same options and seed give the same file. ST_USAGE with one line for what is unknown;
- * interrupted() ends the work with ST_CANCELLED. */
+ * interrupt_caught() ends the work with ST_CANCELLED. */
 enum status synth_write(const struct synth_options *o, struct synth_done *done, struct err *e);
 
 /* Names of architectures and shapes; NULL past the last. */

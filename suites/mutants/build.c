@@ -102,7 +102,7 @@ static const char *config_text(const struct mutant_build *b, const char *key)
  * file that includes, so a single exchanged file is seen by all of them. */
 static enum status link_tree(const char *from, const char *to, struct err *e)
 {
-    enum status st = make_directory(to, e);
+    enum status st = path_make(to, e);
     DIR *d = opendir(from);
     if (!d) return fail(e, ST_IO, "%s: %s", from, strerror(errno));
     for (struct dirent *f; st == ST_OK && (f = readdir(d));) {

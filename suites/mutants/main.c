@@ -102,8 +102,8 @@ static const char *verdict_color(enum mutant_verdict v)
 /* A row of the kill matrix: two lines, the second says by what. */
 static void print_result(const struct mutant *m, const struct mutant_result *r)
 {
-    printf("%s%-9s%s %-32s %s\n", color(verdict_color(r->verdict)), mutant_verdict_name(r->verdict),
-           color("reset"), m->name, m->file);
+    printf("%s%-9s%s %-32s %s\n", terminal_color(verdict_color(r->verdict)),
+           mutant_verdict_name(r->verdict), terminal_color("reset"), m->name, m->file);
     if (r->verdict != MUTANT_KILLED) {
         printf("          %s\n          row %s, cases %s on %s\n", r->message, m->where, m->filter,
                m->subject);
@@ -185,8 +185,9 @@ static int run_control(const struct mutants_args *a, const struct mutant_build *
         n++;
         if (code == EXIT_PASS || code == EXIT_NOTHING) continue;
         bad++;
-        printf("%sfail%s      on %s%s%s without a fault: exit status %d, see %s\n", color("red"),
-               color("reset"), m->subject, *m->variant ? "+" : "", m->variant, code, log);
+        printf("%sfail%s      on %s%s%s without a fault: exit status %d, see %s\n",
+               terminal_color("red"), terminal_color("reset"), m->subject, *m->variant ? "+" : "",
+               m->variant, code, log);
     }
     arena_free(&arena);
     if (st != ST_OK) return cmd_error(NAME, &e);
@@ -203,11 +204,11 @@ static int run_all(const struct mutants_args *a, const struct mutant_build *b,
     size_t n[MUTANT_NOT_RUN + 1] = {0}, total = 0;
     if (a->json && report_open(&report, 1, &e) != ST_OK) return cmd_error(NAME, &e);
     interrupt_catch();
-    for (size_t i = 0; i < l->n && !interrupted(); i++) {
+    for (size_t i = 0; i < l->n && !interrupt_caught(); i++) {
         struct mutant_result r;
         if (!chosen(a, &l->rows[i])) continue;
         mutant_run(&r, b, &l->rows[i], a->keep);
-        if (interrupted()) break;
+        if (interrupt_caught()) break;
         if (!l->rows[i].left_out) print_result(&l->rows[i], &r);
         n[r.verdict]++;
         total++;
@@ -221,7 +222,7 @@ static int run_all(const struct mutants_args *a, const struct mutant_build *b,
     print_left_out(a, l);
     enum status st = report ? report_save(report, a->json, &e) : ST_OK;
     report_close(report);
-    if (interrupted()) return cmd_error(NAME, &(struct err){ST_CANCELLED, "interrupted"});
+    if (interrupt_caught()) return cmd_error(NAME, &(struct err){ST_CANCELLED, "interrupted"});
     if (st != ST_OK) return cmd_error(NAME, &e);
     return bad || total == 0 ? EXIT_FAIL : n[MUTANT_KILLED] ? EXIT_PASS : EXIT_NOTHING;
 }

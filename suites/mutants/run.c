@@ -25,7 +25,7 @@ static void take_case(struct mutant_result *r, const json_t *row)
 {
     const char *status = text_of(row, "status"), *why = text_of(row, "message");
     r->cases++;
-    if (!status_is_bad(status)) {
+    if (!report_status_is_bad(status)) {
         if (strcmp(status, "skip") == 0 && !*r->message)
             snprintf(r->message, sizeof r->message, "%s", why);
         return;

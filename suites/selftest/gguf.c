@@ -47,8 +47,8 @@ static bool is_header_only(const char *expected)
 
 static void run_valid(struct test *t, const struct test_case *c)
 {
-    const char *path = vector_path(t, "valid", c->arg, "gguf");
-    const char *expected = vector_path(t, "valid", c->arg, "txt");
+    const char *path = container_vector_path(t, "valid", c->arg, "gguf");
+    const char *expected = container_vector_path(t, "valid", c->arg, "txt");
     char *want = path && expected ? read_text(t, expected) : NULL;
     if (!want) return;
     bool header_only = is_header_only(want);
@@ -58,7 +58,7 @@ static void run_valid(struct test *t, const struct test_case *c)
     enum status st = header_only ? file_open(&f, path, &e) : gguf_open(&g, path, &e);
     if (header_only && !st) st = gguf_parse(&g, f.bytes, true, &e);
     if (test_ok(t, st, &e)) {
-        char *got = describe(&g, header_only);
+        char *got = container_describe(&g, header_only);
         if (test_check(t, got != NULL, "no memory for a description")) check_text(t, want, got);
         free(got);
         gguf_close(&g);
@@ -85,8 +85,8 @@ static const char *expected_message(char *rows, const char *name)
 
 static void run_invalid(struct test *t, const struct test_case *c)
 {
-    const char *path = vector_path(t, "invalid", c->arg, "gguf");
-    const char *table = vector_path(t, "invalid", "messages", "tsv");
+    const char *path = container_vector_path(t, "invalid", c->arg, "gguf");
+    const char *table = container_vector_path(t, "invalid", "messages", "tsv");
     char *rows = path && table ? read_text(t, table) : NULL;
     if (!rows) return;
     const char *want = expected_message(rows, c->arg);
@@ -100,7 +100,7 @@ static void run_invalid(struct test *t, const struct test_case *c)
         gguf_close(&g);
         return;
     }
-    check_message(t, &e);
+    container_check_message(t, &e);
     test_check(t, st == ST_FORMAT && e.st == ST_FORMAT, "status %d, want ST_FORMAT: %s", st,
                e.text);
     test_check(t, strncmp(e.text, path, strlen(path)) == 0,
@@ -114,22 +114,21 @@ static void run_invalid(struct test *t, const struct test_case *c)
 static void run_files(struct test *t, const struct test_case *c)
 {
     (void)c;
-    const char *table = vector_path(t, "invalid", "messages", "tsv");
+    const char *table = container_vector_path(t, "invalid", "messages", "tsv");
     char *rows = table ? read_text(t, table) : NULL;
     for (char *row = rows; row && *row; row += strcspn(row, "\n"), row += *row == '\n') {
         char *name = arena_strdup(&t->arena, row, strcspn(row, "\t\n"));
-        const char *path = name ? vector_path(t, "invalid", name, "gguf") : NULL;
+        const char *path = name ? container_vector_path(t, "invalid", name, "gguf") : NULL;
         if (path) test_check(t, access(path, R_OK) == 0, "%s is missing", path);
         t->result.total++;
     }
     char **texts;
     size_t n;
-    const char *dir = path_in(t, t->options->vectors, "gguf/valid");
-    if (!dir ||
-        !test_check(t, list_files(&t->arena, dir, ".txt", &texts, &n), "no .txt in %s", dir))
+    const char *dir = dir_path(t, t->options->vectors, "gguf/valid");
+    if (!dir || !test_check(t, dir_list(&t->arena, dir, ".txt", &texts, &n), "no .txt in %s", dir))
         return;
     for (size_t i = 0; i < n; i++) {
-        const char *path = vector_path(t, "valid", texts[i], "gguf");
+        const char *path = container_vector_path(t, "valid", texts[i], "gguf");
         if (path) test_check(t, access(path, R_OK) == 0, "%s is missing", path);
         t->result.total++;
     }
@@ -155,7 +154,7 @@ static void cut_everywhere(struct test *t, struct span whole, const struct fence
         struct gguf g;
         enum status st = gguf_parse(&g, fence_put(f, whole.data, len), false, &e);
         if (!st) gguf_close(&g);
-        if (st) check_message(t, &e);
+        if (st) container_check_message(t, &e);
         if (len < need)
             test_check(t, st != ST_OK, "accepted when cut to %zu of %zu bytes", len, need);
         else
@@ -170,7 +169,7 @@ static void cut_everywhere(struct test *t, struct span whole, const struct fence
 static void with_file(struct test *t, const struct test_case *c,
                       void (*fn)(struct test *t, struct span whole, const struct fence *f))
 {
-    const char *path = vector_path(t, "valid", c->arg, "gguf");
+    const char *path = container_vector_path(t, "valid", c->arg, "gguf");
     struct err e = {0};
     struct file f;
     if (!path || !test_ok(t, file_open(&f, path, &e), &e)) return;
@@ -230,10 +229,10 @@ static bool read_all(struct test *t, struct span bytes, bool header_only)
     struct err e = {0};
     struct gguf g;
     if (gguf_parse(&g, bytes, header_only, &e)) {
-        check_message(t, &e);
+        container_check_message(t, &e);
         return false;
     }
-    char *text = describe(&g, header_only);
+    char *text = container_describe(&g, header_only);
     test_check(t, text && *text, "no description of an accepted file");
     free(text);
     gguf_close(&g);
@@ -324,7 +323,7 @@ static void prefix_file(struct test *t, struct span whole, const struct fence *f
     if (!bytes || !test_ok(t, gguf_parse(&plain, s, false, &e), &e)) return;
     memcpy(bytes + 7, whole.data, whole.size);
     if (test_ok(t, gguf_parse(&moved, (struct span){bytes + 7, whole.size}, false, &e), &e)) {
-        check_same(t, &plain, &moved);
+        container_check_same(t, &plain, &moved);
         gguf_close(&moved);
     }
     gguf_close(&plain);
@@ -353,7 +352,7 @@ static void add(struct case_list *l, const char *op, const char *name, bool quic
 static void collect_dir(struct case_list *l, const char *kind, char ***names, size_t *n)
 {
     const char *dir = case_text(l, "%s/gguf/%s", l->options->vectors, kind);
-    if (!list_files(&l->arena, dir, ".gguf", names, n)) add(l, kind, NULL, true, run_no_files);
+    if (!dir_list(&l->arena, dir, ".gguf", names, n)) add(l, kind, NULL, true, run_no_files);
 }
 
 void suite_gguf(struct case_list *l)
@@ -369,8 +368,8 @@ void suite_gguf(struct case_list *l)
     add(l, "files", NULL, true, run_files);
     add(l, "many_keys", NULL, false, run_many_keys);
     add(l, "prefix", "data-success", true, run_prefix);
-    collect_written(l, valid, n_valid);
-    collect_split(l);
-    collect_getters(l);
-    collect_info(l);
+    container_collect_written(l, valid, n_valid);
+    container_collect_split(l);
+    container_collect_getters(l);
+    container_collect_info(l);
 }

@@ -43,7 +43,7 @@ static void check_getter(struct test *t, const struct getter_row *row, const cha
 {
     if (refuse) {
         test_check(t, st == ST_FORMAT, "%s of %s: taken", getter, row->key);
-        check_message(t, e);
+        container_check_message(t, e);
         test_check(t, strstr(e->text, row->key) != NULL, "%s of %s says: %s", getter, row->key,
                    e->text);
     } else {
@@ -122,7 +122,7 @@ static void check_arrays(struct test *t, const struct gguf *g)
     int64_t i;
     struct err e = {0};
     test_check(t, gguf_get_u32(g, "a.u32s", &u, &e) == ST_FORMAT, "an array is taken for a number");
-    check_message(t, &e);
+    container_check_message(t, &e);
     e = (struct err){0};
     test_check(t, gguf_get_u32(g, "not.there", &u, &e) == ST_FORMAT, "a missing key is found");
     test_check(t, strstr(e.text, "not.there") != NULL, "the missing key is not named: %s", e.text);
@@ -155,7 +155,7 @@ static void run_getters(struct test *t, const struct test_case *c)
 {
     (void)c;
     const char *dir = temp_dir(t);
-    const char *path = dir ? path_in(t, dir, "getters.gguf") : NULL;
+    const char *path = dir ? dir_path(t, dir, "getters.gguf") : NULL;
     struct gguf g;
     if (path && open_getter_file(t, path, &g)) {
         for (size_t i = 0; i < N_GETTER_ROWS; i++) check_row(t, &g, &getter_rows[i]);
@@ -165,7 +165,7 @@ static void run_getters(struct test *t, const struct test_case *c)
     if (dir) temp_remove(dir);
 }
 
-void collect_getters(struct case_list *l)
+void container_collect_getters(struct case_list *l)
 {
     struct test_case c = {.suite = "gguf", .op = "getters", .quick = true, .run = run_getters};
     case_add(l, &c);

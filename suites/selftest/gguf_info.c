@@ -57,9 +57,9 @@ static void check_info(struct test *t, struct gguf *g, const char *source, const
 
 static void run_info(struct test *t, const struct test_case *c)
 {
-    const char *source = vector_path(t, "valid", c->arg, "gguf");
+    const char *source = container_vector_path(t, "valid", c->arg, "gguf");
     const char *dir = temp_dir(t);
-    const char *path = dir ? path_in(t, dir, "info.json") : NULL;
+    const char *path = dir ? dir_path(t, dir, "info.json") : NULL;
     struct err e = {0};
     struct gguf g;
     if (source && path && test_ok(t, gguf_open(&g, source, &e), &e)) {
@@ -69,7 +69,7 @@ static void run_info(struct test *t, const struct test_case *c)
     if (dir) temp_remove(dir);
 }
 
-void collect_info(struct case_list *l)
+void container_collect_info(struct case_list *l)
 {
     static const char *const files[] = {"kv-success",       "data-success",     "kv-key-longest",
                                         "t05-empty-values", "t20-scores-short", "tensors-zero-dim",

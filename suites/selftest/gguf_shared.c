@@ -6,7 +6,8 @@
 #include <string.h>
 #include <zlib.h>
 
-const char *vector_path(struct test *t, const char *kind, const char *name, const char *ending)
+const char *container_vector_path(struct test *t, const char *kind, const char *name,
+                                  const char *ending)
 {
     size_t cap = strlen(t->options->vectors) + strlen(kind) + strlen(name) + strlen(ending) + 16;
     char *p = test_alloc(t, cap, 1);
@@ -77,7 +78,7 @@ static void describe_tensor(FILE *out, const struct gguf_tensor *x, bool header_
     fputc('\n', out);
 }
 
-char *describe(const struct gguf *g, bool header_only)
+char *container_describe(const struct gguf *g, bool header_only)
 {
     char *text = NULL;
     size_t len;
@@ -103,7 +104,7 @@ static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t n)
     return n == 0 || memcmp(a, b, n) == 0;
 }
 
-void check_same(struct test *t, const struct gguf *want, const struct gguf *got)
+void container_check_same(struct test *t, const struct gguf *want, const struct gguf *got)
 {
     test_check(t, got->alignment == want->alignment, "alignment %llu, want %llu",
                (unsigned long long)got->alignment, (unsigned long long)want->alignment);
@@ -127,7 +128,7 @@ void check_same(struct test *t, const struct gguf *want, const struct gguf *got)
     }
 }
 
-struct gguf_writer *rewrite(struct test *t, const struct gguf *g)
+struct gguf_writer *container_rewrite(struct test *t, const struct gguf *g)
 {
     struct err e = {0};
     struct gguf_writer *w;
@@ -144,7 +145,7 @@ struct gguf_writer *rewrite(struct test *t, const struct gguf *g)
     return NULL;
 }
 
-void check_message(struct test *t, const struct err *e)
+void container_check_message(struct test *t, const struct err *e)
 {
     test_check(t, e->st != ST_OK && *e->text, "refused without a message");
     test_check(t, strchr(e->text, '\n') == NULL, "the message has more than one line: %s", e->text);

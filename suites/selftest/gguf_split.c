@@ -115,7 +115,7 @@ static const char *part_path(struct test *t, const char *dir, enum flaw flaw, si
     char name[64];
     snprintf(name, sizeof name, "m-%05zu-of-%05d.gguf%s", part + 1, (int)PARTS,
              flaw == FLAW_GZIP ? ".gz" : "");
-    return path_in(t, dir, name);
+    return dir_path(t, dir, name);
 }
 
 /* The path to open, or NULL after failing the case. */
@@ -131,7 +131,7 @@ static const char *write_parts(struct test *t, const char *dir, const struct ggu
     if (flaw == FLAW_MISSING) unlink(paths[1]);
     if (flaw == FLAW_SECOND) return paths[1];
     if (flaw == FLAW_RENAMED) {
-        const char *other = path_in(t, dir, "model.gguf");
+        const char *other = dir_path(t, dir, "model.gguf");
         return other && test_check(t, rename(paths[0], other) == 0, "rename") ? other : NULL;
     }
     if (flaw == FLAW_DAMAGED) {
@@ -185,14 +185,14 @@ static void check_split(struct test *t, const struct split_row *row, const char 
         gguf_close(&got);
         return;
     }
-    check_message(t, &e);
+    container_check_message(t, &e);
     test_check(t, strstr(e.text, row->says) != NULL, "says \"%s\", want \"%s\"", e.text, row->says);
 }
 
 static void run_split(struct test *t, const struct test_case *c)
 {
     const struct split_row *row = c->arg;
-    const char *source = vector_path(t, "valid", "data-success", "gguf");
+    const char *source = container_vector_path(t, "valid", "data-success", "gguf");
     struct err e = {0};
     struct gguf g;
     if (!source || !test_ok(t, gguf_open(&g, source, &e), &e)) return;
@@ -203,7 +203,7 @@ static void run_split(struct test *t, const struct test_case *c)
     gguf_close(&g);
 }
 
-void collect_split(struct case_list *l)
+void container_collect_split(struct case_list *l)
 {
     for (size_t i = 0; i < sizeof split_rows / sizeof *split_rows; i++) {
         struct test_case c = {.suite = "gguf",

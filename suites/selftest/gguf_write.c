@@ -42,9 +42,9 @@ static bool same_raw_file(const char *a, const char *b)
 /* Writes g plain and twice compressed; what is read back is g. */
 static void round_trip(struct test *t, const struct gguf *g, const char *dir)
 {
-    const char *plain = path_in(t, dir, "plain.gguf");
-    const char *packed[] = {path_in(t, dir, "a.gguf.gz"), path_in(t, dir, "b.gguf.gz")};
-    struct gguf_writer *w = plain && packed[0] && packed[1] ? rewrite(t, g) : NULL;
+    const char *plain = dir_path(t, dir, "plain.gguf");
+    const char *packed[] = {dir_path(t, dir, "a.gguf.gz"), dir_path(t, dir, "b.gguf.gz")};
+    struct gguf_writer *w = plain && packed[0] && packed[1] ? container_rewrite(t, g) : NULL;
     if (!w) return;
     struct err e = {0};
     enum status st = gguf_writer_save(w, plain, false, &e);
@@ -61,13 +61,13 @@ static void round_trip(struct test *t, const struct gguf *g, const char *dir)
     size_t size = back.files[0].bytes.size; /* ggml wants the last tensor padded too */
     test_check(t, back.n_tensors == 0 || size % back.alignment == 0,
                "%zu bytes are not padded to %llu", size, (unsigned long long)back.alignment);
-    check_same(t, g, &back);
+    container_check_same(t, g, &back);
     gguf_close(&back);
 }
 
 static void run_roundtrip(struct test *t, const struct test_case *c)
 {
-    const char *path = vector_path(t, "valid", c->arg, "gguf");
+    const char *path = container_vector_path(t, "valid", c->arg, "gguf");
     struct err e = {0};
     struct file f;
     struct gguf g;
@@ -196,7 +196,7 @@ static void run_random(struct test *t, const struct test_case *c)
 static void check_refused(struct test *t, enum status st, struct err *e, const char *what)
 {
     test_check(t, st != ST_OK, "%s is taken", what);
-    check_message(t, e);
+    container_check_message(t, e);
     t->result.total++;
     *e = (struct err){0};
 }
@@ -236,7 +236,7 @@ static void run_refusals(struct test *t, const struct test_case *c)
 
     const char *dir = temp_dir(t);
     if (dir) {
-        const char *nowhere = path_in(t, dir, "no/such/file.gguf");
+        const char *nowhere = dir_path(t, dir, "no/such/file.gguf");
         if (nowhere)
             check_refused(t, gguf_writer_save(w, nowhere, false, &e), &e, "a missing directory");
         check_refused(t, gguf_writer_save(w, dir, true, &e), &e, "a directory");
@@ -254,7 +254,7 @@ static void run_disk_full(struct test *t, const struct test_case *c)
     static const rlim_t limits[] = {8, 64 * 1024};
     enum { SIZE = 1024 * 1024 };
     const char *dir = temp_dir(t);
-    const char *path = dir ? path_in(t, dir, "big.gguf") : NULL;
+    const char *path = dir ? dir_path(t, dir, "big.gguf") : NULL;
     struct rng r = rng_of(t);
     uint8_t *data = random_bytes(t, &r, SIZE);
     struct err e = {0};
@@ -322,7 +322,7 @@ static void check_file(struct test *t, const char *path, struct span bytes, cons
         file_close(&f);
         return;
     }
-    check_message(t, &e);
+    container_check_message(t, &e);
     test_check(t, strncmp(e.text, path, strlen(path)) == 0 && strstr(e.text, says),
                "says \"%s\", want \"%s\"", e.text, says);
 }
@@ -331,7 +331,7 @@ static void run_files(struct test *t, const struct test_case *c)
 {
     (void)c;
     const char *dir = temp_dir(t);
-    const char *path = dir ? path_in(t, dir, "file") : NULL;
+    const char *path = dir ? dir_path(t, dir, "file") : NULL;
     if (!path) return;
     uint8_t gz[512];
     size_t one = gzip_member(gz, sizeof gz, "first "),
@@ -350,7 +350,7 @@ static void run_files(struct test *t, const struct test_case *c)
 
     struct err e = {0};
     struct file f;
-    const char *missing = path_in(t, dir, "missing");
+    const char *missing = dir_path(t, dir, "missing");
     if (missing) check_refused(t, file_open(&f, missing, &e), &e, "a missing file");
     check_refused(t, file_open(&f, dir, &e), &e, "a directory");
     struct file_writer *w;
@@ -365,7 +365,7 @@ static void run_files(struct test *t, const struct test_case *c)
 
 /* ---- collecting -------------------------------------------------------------------------- */
 
-void collect_written(struct case_list *l, char *const *valid, size_t n)
+void container_collect_written(struct case_list *l, char *const *valid, size_t n)
 {
     struct test_case c = {.suite = "gguf", .op = "roundtrip", .quick = true, .run = run_roundtrip};
     for (size_t i = 0; i < n; i++) {

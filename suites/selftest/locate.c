@@ -155,13 +155,13 @@ static void run_damage(struct test *t, const struct test_case *c)
     const struct locate_options lo = {.tokens = b.ids, .n_tokens = b.n};
     const struct compare_options o = {
         .tokens = b.ids, .n_tokens = b.n, .precision = precision_exact};
-    enum status st = compare_truth(&truth, &b.model, &o, false, &e);
+    enum status st = foreign_truth(&truth, &b.model, &o, false, &e);
     if (st == ST_OK) st = locate_capture(&got, &b.g, "cpu", &how, &lo, &e);
     if (st == ST_OK) {
         struct record_site *s = record_find(&got, d->site, d->layer);
         if (test_check(t, s != NULL, "the engine did not show %s", d->name))
             damage_values(s, d->change);
-        st = compare_recording(&l, &truth, &got, &o, &e);
+        st = foreign_recording(&l, &truth, &got, &o, &e);
     }
     if (test_ok(t, st, &e)) {
         const struct finding *f =
@@ -335,14 +335,14 @@ static void check_cut(struct test *t, const struct bench *b, const struct record
     struct compare_options other = *o;
     struct err e = {0};
     log->n = log->n / 2;
-    if (test_ok(t, compare_log(&l, truth, log, o, &e), &e))
+    if (test_ok(t, foreign_log(&l, truth, log, o, &e), &e))
         test_check(t,
                    strstr(l.verdict, "sites of the pass are not in it (the first: layer") != NULL,
                    "half of a log was judged: %.400s", l.verdict);
     locate_free(&l);
     l = (struct locate){.model = b->model};
     other.n_tokens = o->n_tokens + 1;
-    test_check(t, compare_log(&l, truth, log, &other, &e) == ST_FORMAT && strstr(e.text, "BOS"),
+    test_check(t, foreign_log(&l, truth, log, &other, &e) == ST_FORMAT && strstr(e.text, "BOS"),
                "a pass of fewer tokens was judged: %.400s", e.text);
     locate_free(&l);
 }
@@ -370,8 +370,8 @@ static void run_log(struct test *t, const struct test_case *c)
         .tokens = b.ids, .n_tokens = b.n, .precision = {TYPE_ID_END, SUM_F64, log.kv}};
     test_check(t, log.kv == TYPE_F16, "the log's cache is f16");
     change_log(&log, k);
-    if (st == ST_OK) st = compare_truth(&truth, &b.model, &o, true, &e);
-    if (st == ST_OK) st = compare_log(&l, &truth, &log, &o, &e);
+    if (st == ST_OK) st = foreign_truth(&truth, &b.model, &o, true, &e);
+    if (st == ST_OK) st = foreign_log(&l, &truth, &log, &o, &e);
     if (test_ok(t, st, &e)) {
         const struct finding *first = &l.variants[0].findings[l.fault.finding];
         if (k->site == SITE_COUNT)

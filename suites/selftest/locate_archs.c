@@ -30,7 +30,7 @@ static enum status judge(struct stage *s, struct locate *l, struct err *e)
 {
     *l = (struct locate){.n_variants = 0};
     l->model = s->model;
-    return compare_recording(l, &s->truth, &s->got, &s->how, e);
+    return foreign_recording(l, &s->truth, &s->got, &s->how, e);
 }
 
 static const struct finding *fault_of(const struct locate *l)
@@ -199,7 +199,7 @@ void locate_rounding_case(struct test *t, const struct test_case *c)
     struct stage s = {.truth = {.fd = -1}, .got = {.fd = -1}};
     struct recording exact = {.fd = -1};
     struct err e = {0};
-    const char *dir = temp_dir(t), *path = dir ? path_in(t, dir, "model") : NULL;
+    const char *dir = temp_dir(t), *path = dir ? dir_path(t, dir, "model") : NULL;
     if (!path) return;
     enum status st = open_stage(&s, path, "llama", type_by_name(c->type), &e);
     const struct precision q8 = {TYPE_ID_END, SUM_F64, TYPE_F32};
@@ -218,13 +218,13 @@ void locate_arch_case(struct test *t, const struct test_case *c)
     struct stage s = {.truth = {.fd = -1}, .got = {.fd = -1}};
     struct err e = {0};
     const struct variant how = {"arch", "", false, true, false, 0, TYPE_F32};
-    const char *dir = temp_dir(t), *path = dir ? path_in(t, dir, "model") : NULL;
+    const char *dir = temp_dir(t), *path = dir ? dir_path(t, dir, "model") : NULL;
     if (!path) return;
     enum status st = open_stage(&s, path, c->shape, type_by_id(TYPE_F32), &e);
     const struct locate_options lo = {.tokens = s.prompts.tokens, .n_tokens = N_TOKENS};
     s.how = (struct compare_options){
         .tokens = s.prompts.tokens, .n_tokens = N_TOKENS, .precision = precision_exact};
-    if (st == ST_OK) st = compare_truth(&s.truth, &s.model, &s.how, false, &e);
+    if (st == ST_OK) st = foreign_truth(&s.truth, &s.model, &s.how, false, &e);
     if (st == ST_OK) st = locate_capture(&s.got, &s.g, "cpu", &how, &lo, &e);
     if (test_ok(t, st, &e)) {
         check_answers(t, &s);

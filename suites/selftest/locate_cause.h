@@ -44,7 +44,7 @@ enum {
     MATRIX_OTHER_INPUT,
     MATRIX_OTHER_LAYER
 };
-fault_maker make_matrix;
+fault_maker break_matrix;
 enum {
     BLOCK_AS_BF16,
     BLOCK_AS_IQ4_NL,
@@ -60,7 +60,7 @@ enum {
     BLOCK_REVERSED,
     BLOCK_BY_COLUMNS
 };
-fault_maker make_block;
+fault_maker break_block;
 enum {
     Q4K_LOW_BITS = 100,
     Q4K_LOW_BITS_OF_SCALES,
@@ -71,9 +71,9 @@ enum {
     Q4K_NO_MINIMUM,
     Q4K_NIBBLES
 };
-fault_maker make_q4_k;
+fault_maker break_q4_k;
 enum { SUM_OF_HALVES, INPUT_F16, INPUT_BF16, INPUT_Q8_0, INPUT_Q8_K };
-fault_maker make_rounded;
+fault_maker break_rounded;
 
 /* Faults of other operations (locate_causes_other.c). */
 enum {
@@ -87,7 +87,7 @@ enum {
     NORM_OF_SUM,
     NORM_WITHOUT_BIAS
 };
-fault_maker make_norm;
+fault_maker break_norm;
 enum {
     ROPE_NONE,
     ROPE_PAIRS,
@@ -99,7 +99,7 @@ enum {
     ROPE_NO_FACTORS,
     ROPE_NO_SCALE
 };
-fault_maker make_rope;
+fault_maker break_rope;
 enum {
     ATTN_MODULO,
     ATTN_K_FAR,
@@ -119,7 +119,7 @@ enum {
     ATTN_NO_CAP,
     ATTN_NO_SINKS
 };
-fault_maker make_attention;
+fault_maker break_attention;
 enum {
     SUM_NO_RESIDUAL,
     SUM_NO_BRANCH,
@@ -129,9 +129,9 @@ enum {
     SUM_AFTER_NORM,
     SUM_UNSCALED
 };
-fault_maker make_sum;
+fault_maker break_sum;
 enum { ACT_SWAPPED, ACT_OTHER, ACT_RELU, ACT_NONE, ACT_NO_UP, ACT_TABLE };
-fault_maker make_act;
+fault_maker break_act;
 enum {
     VALUES_CLIPPED,
     VALUES_ZERO,
@@ -144,8 +144,8 @@ enum {
     VALUES_OF_TOKEN_BEFORE,
     VALUES_OF_FIRST_TOKEN
 };
-fault_maker make_values;
+fault_maker break_values;
 enum { EMBD_ID_AFTER, EMBD_ID_BEFORE, EMBD_NO_BOS, EMBD_TWO_BOS };
-fault_maker make_embedding;
+fault_maker break_embedding;
 
 #endif

@@ -8,7 +8,7 @@
 
 /* ---- norms ----------------------------------------------------------------------------------- */
 
-bool make_norm(struct scene *s, int way)
+bool break_norm(struct scene *s, int way)
 {
     const struct ref_norm w = ref_site_of(s->m.ref, s->site, s->layer).norm;
     const double *x = scene_input(s, 0);
@@ -38,7 +38,7 @@ bool make_norm(struct scene *s, int way)
 
 /* ---- RoPE ------------------------------------------------------------------------------------ */
 
-bool make_rope(struct scene *s, int way)
+bool break_rope(struct scene *s, int way)
 {
     const double *x = scene_input(s, 0);
     const struct ref_rope *own = &s->m.hyper.rope;
@@ -129,7 +129,7 @@ static void weigh(const struct scene *s, int way, size_t head, double *z)
     for (size_t c = 0; c < s->n; c++) z[c] = sum > 0 ? z[c] / sum : 0;
 }
 
-bool make_attention(struct scene *s, int way)
+bool break_attention(struct scene *s, int way)
 {
     const struct ref_shape *h = &s->m.shape;
     const double *v = scene_value(s, SITE_V);
@@ -154,7 +154,7 @@ bool make_attention(struct scene *s, int way)
 
 /* ---- sums and activations -------------------------------------------------------------------- */
 
-bool make_sum(struct scene *s, int way)
+bool break_sum(struct scene *s, int way)
 {
     const double *branch = scene_input(s, 0), *x = scene_input(s, 1);
     const double *norm = scene_value(s, s->site == SITE_RESID_1 ? SITE_ATTN_NORM : SITE_FFN_NORM);
@@ -185,7 +185,7 @@ static double half(double x)
     return (double)ref_f16_to_f32(ref_f32_to_f16((float)x));
 }
 
-bool make_act(struct scene *s, int way)
+bool break_act(struct scene *s, int way)
 {
     const struct ref_site site = ref_site_of(s->m.ref, s->site, s->layer);
     const bool gated = site.n_in == 2, is_gelu = site.act == REF_ACT_GELU;
@@ -205,7 +205,7 @@ bool make_act(struct scene *s, int way)
 
 /* ---- any values ------------------------------------------------------------------------------ */
 
-bool make_values(struct scene *s, int way)
+bool break_values(struct scene *s, int way)
 {
     const double *x = scene_value(s, s->site);
     const size_t all = s->n * s->cols;
@@ -228,7 +228,7 @@ bool make_values(struct scene *s, int way)
     return true;
 }
 
-bool make_embedding(struct scene *s, int way)
+bool break_embedding(struct scene *s, int way)
 {
     const struct ref_weight w = ref_site_of(s->m.ref, SITE_EMBD, 0).weight;
     const size_t row_bytes = type_bytes(type_by_id(w.type), w.n_in);

@@ -70,7 +70,7 @@ static void swap_arguments(struct scene *s, const struct matrix *a, const double
         }
 }
 
-bool make_matrix(struct scene *s, int way)
+bool break_matrix(struct scene *s, int way)
 {
     struct matrix a;
     const double *x = scene_input(s, 0);
@@ -158,7 +158,7 @@ static bool look_up(struct scene *s, const struct matrix *a)
     return true;
 }
 
-bool make_block(struct scene *s, int way)
+bool break_block(struct scene *s, int way)
 {
     struct matrix a;
     if (!matrix_open(&a, s, s->layer)) return false;
@@ -196,7 +196,7 @@ static int six_bits(int way, const uint8_t *p, int j, int min)
     return low | p[j - 4 + 4 * (way == Q4K_SWAPPED ? min : top)] >> 6 << 4;
 }
 
-bool make_q4_k(struct scene *s, int way)
+bool break_q4_k(struct scene *s, int way)
 {
     struct matrix a;
     if (!matrix_open(&a, s, s->layer) || a.w.type != TYPE_Q4_K) return false;
@@ -230,7 +230,7 @@ static void eight_bits(double *x, size_t n)
                                  : roundf((float)x[i] * id) * half(1 / (double)id));
 }
 
-bool make_rounded(struct scene *s, int way)
+bool break_rounded(struct scene *s, int way)
 {
     struct matrix a;
     const double *right = scene_input(s, 0);

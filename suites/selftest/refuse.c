@@ -169,7 +169,7 @@ static void judge(struct test *t, const struct flaw *f, const char *path)
     if (!test_check(t, st == ST_FORMAT || st == ST_UNSUPPORTED,
                     "opened, or not for its content: %s", e.text))
         return;
-    check_message(t, &e);
+    container_check_message(t, &e);
     test_check(t, strstr(e.text, f->says) != NULL, "the refusal does not name %s: %s", f->says,
                e.text);
 }
@@ -187,7 +187,7 @@ static void run_refuse(struct test *t, const struct test_case *c)
     if (!test_ok(t, gguf_open(&g, source, &e), &e)) return;
     const char *dir = temp_dir(t);
     if (dir) {
-        const char *path = path_in(t, dir, "model.gguf");
+        const char *path = dir_path(t, dir, "model.gguf");
         enum status st = gguf_writer_open(&w, &e);
         if (st == ST_OK) st = put_all(w, &g, f, zeros, &e);
         if (st == ST_OK) st = gguf_writer_save(w, path, false, &e);

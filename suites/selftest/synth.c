@@ -118,7 +118,7 @@ static void run_arch(struct test *t, const struct test_case *c)
     char one[HASH_TEXT], two[HASH_TEXT], three[HASH_TEXT];
     const char *dir = temp_dir(t);
     if (!dir) return;
-    const char *a = path_in(t, dir, "a"), *b = path_in(t, dir, "b"), *d = path_in(t, dir, "d");
+    const char *a = dir_path(t, dir, "a"), *b = dir_path(t, dir, "b"), *d = dir_path(t, dir, "d");
     if (a && b && d && test_ok(t, write(a, c->shape, 1, &e), &e) &&
         test_ok(t, write(b, c->shape, 1, &e), &e) && test_ok(t, write(d, c->shape, 2, &e), &e) &&
         test_ok(t, hash_file(a, one, &e), &e) && test_ok(t, hash_file(b, two, &e), &e) &&
@@ -141,7 +141,7 @@ static void run_covers(struct test *t, const struct test_case *c)
     size_t n = 0;
     (void)c;
     snprintf(dir, sizeof dir, "%s/forward", t->options->vectors);
-    if (!test_check(t, list_files(&t->arena, dir, ".gguf.gz", &files, &n), "%s: no files", dir))
+    if (!test_check(t, dir_list(&t->arena, dir, ".gguf.gz", &files, &n), "%s: no files", dir))
         return;
     for (size_t i = 0; i < n; i++) {
         char path[4400];

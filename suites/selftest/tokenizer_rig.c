@@ -9,7 +9,7 @@
 
 /* ---- files ---------------------------------------------------------------------------------- */
 
-static const char *vector_path(struct test *t, const char *name)
+static const char *container_vector_path(struct test *t, const char *name)
 {
     size_t cap = strlen(t->options->vectors) + strlen(name) + 2;
     char *path = test_alloc(t, cap, 1);
@@ -20,7 +20,7 @@ static const char *vector_path(struct test *t, const char *name)
 json_t *rig_load_json(struct test *t, const char *name)
 {
     json_error_t why;
-    const char *path = vector_path(t, name);
+    const char *path = container_vector_path(t, name);
     if (!path) return NULL;
     json_t *j = json_load_file(path, JSON_ALLOW_NUL, &why);
     if (!j) test_fail(t, "%s: %s", path, why.text);
@@ -57,7 +57,7 @@ bool rig_open_changed(struct test *t, const char *name, const struct override *o
 {
     struct err e = {0};
     struct gguf g;
-    const char *path = vector_path(t, name);
+    const char *path = container_vector_path(t, name);
     if (!path || !test_ok(t, gguf_open(&g, path, &e), &e)) return false;
     char tmp[] = "/tmp/assay-vocab-XXXXXX";
     int fd = mkstemp(tmp);

@@ -40,7 +40,7 @@ static enum status tell(const struct story *s, const char **wrong, struct err *e
     const struct subject *subject = NULL;
     struct locate_options o = {.only_first = true};
     int32_t *ids = NULL;
-    snprintf(path, sizeof path, "%s/models/%s.gguf.gz", vectors_dir(NULL), s->model);
+    snprintf(path, sizeof path, "%s/models/%s.gguf.gz", path_vectors(NULL), s->model);
     snprintf(name, sizeof name, "story:%s", s->name);
     enum status st = gguf_open(&g, path, e);
     if (st != ST_OK) return st;

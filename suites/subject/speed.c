@@ -18,7 +18,7 @@ static double at_share(const struct samples *s, double share)
     return s->value[i] + (at - below) * (s->value[k] - s->value[i]);
 }
 
-void samples_summarize(struct samples *s, double *median, double *spread)
+void bench_summarize(struct samples *s, double *median, double *spread)
 {
     *median = *spread = 0;
     if (s->n == 0) return;

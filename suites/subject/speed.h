@@ -11,7 +11,7 @@ struct samples {
     size_t n;
 };
 /* Median; spread: half the distance between the quartiles. Sorts the samples. */
-void samples_summarize(struct samples *s, double *median, double *spread);
+void bench_summarize(struct samples *s, double *median, double *spread);
 
 /* Bytes per second at which n_threads (0 = one per core) read memory far larger than caches. */
 enum status bench_host_read(int n_threads, double *out, struct err *e);
