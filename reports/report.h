@@ -7,7 +7,7 @@
 
 #include "reports/case.h"
 
-#define REPORT_SCHEMA "1.2"
+#define REPORT_SCHEMA "1.3"
 
 struct report;
 

@@ -237,6 +237,10 @@ static enum status against_model(const struct args *a, struct side *model, struc
     if (st == ST_OK)
         st = is_log ? foreign_log(l, &truth, &other->log, &o, e)
                     : foreign_recording(l, &truth, &got, &o, e);
+    if (st == ST_OK && !a->activations && !info.declared &&
+        (other->kind == SIDE_TRACE || other->kind == SIDE_LOGITS))
+        st = foreign_undeclared(l, &truth, &got, &o, e);
+    progress_end();
     record_close(&truth);
     record_close(&got);
     trace_info_free(&info);

@@ -130,14 +130,18 @@ static int print_list(void)
     return EXIT_PASS;
 }
 
-/* What a subject declares to round to; engines of this program: nothing. */
-static enum status declared(struct precision *p, const struct args *a, struct err *e)
+/* Notes what a subject declares to round to. Engines of this program round nothing; a plug-in may
+ * declare nothing. */
+static enum status declare(struct trace_info *info, const struct args *a, struct err *e)
 {
     const struct subject *s = NULL;
-    *p = (struct precision){TYPE_F32, SUM_F64, a->kv};
+    info->precision = (struct precision){TYPE_F32, SUM_F64, a->kv};
+    info->declared = true;
     if (strcmp(a->subject, "reference") == 0) return ST_OK;
     enum status st = subject_open(&s, a->subject, e);
-    if (st == ST_OK && s->activations && !precision_by_name(s->activations, p))
+    if (st != ST_OK) return st;
+    info->declared = !s->eval || s->activations;
+    if (s->activations && !precision_by_name(s->activations, &info->precision))
         st = fail(e, ST_USAGE, "%s declares activations '%s', not f32, f16, bf16 or q8", s->name,
                   s->activations);
     return st;
@@ -166,7 +170,7 @@ static enum status trace(const struct args *a, struct gguf *g, struct err *e)
     if (st == ST_OK) st = locate_capture(&r, g, a->subject, &how, &o, e);
     progress_end();
     struct trace_info info = {.tokens = ids, .n_tokens = o.n_tokens, .precision = precision_exact};
-    if (st == ST_OK) st = declared(&info.precision, a, e);
+    if (st == ST_OK) st = declare(&info, a, e);
     snprintf(info.subject, sizeof info.subject, "%.120s", a->subject);
     const size_t n = st == ST_OK ? count_wanted(a, &r) : 0;
     if (st == ST_OK && n == 0)

@@ -344,6 +344,85 @@ enum status foreign_recording(struct locate *l, const struct recording *truth,
     return ST_OK;
 }
 
+/* ---- precision that was not declared --------------------------------------------------------- */
+
+/* Whether the operation that failed is right once its inputs are rounded. This costs one site, and a
+ * fault that is no rounding seldom gets further. */
+static bool may_round(const struct locate *l, const struct recording *truth,
+                      const struct recording *got, const struct compare_options *o)
+{
+    struct finding f = l->variants[0].findings[l->fault.finding];
+    double *value = NULL;
+    struct err e = {0};
+    if (!f.has_local) return true;
+    const enum status st = judge_from_inputs(&f, &l->model, truth, got, o, &value, &e);
+    free(value);
+    return st == ST_OK && f.local.bad == 0;
+}
+
+/* The energy of what the subject's values of a site differ by from those of a pass. */
+static double energy_off(const struct recording *pass, const struct recording *got,
+                         const struct finding *f)
+{
+    const struct record_site *w = record_find(pass, f->site, f->layer);
+    const struct record_site *g = record_find(got, f->site, f->layer);
+    const double *want = w->value + g->first_row * w->cols;
+    double sum = 0;
+    for (size_t i = 0; i < g->rows * g->cols; i++) {
+        const double off = (double)g->got[i] - want[i];
+        if (isfinite(off)) sum += off * off;
+    }
+    return sum;
+}
+
+/* Where no operation was judged by itself, bounds that have grown along the pass may hide a fault.
+ * An engine that rounds as the pass does has about its values, while a fault is as far from them as
+ * from the exact ones: at least half of the difference must go. */
+static bool explains(const struct locate *l, const struct recording *truth,
+                     const struct recording *rounded, const struct recording *got)
+{
+    const struct finding *f = &l->variants[0].findings[l->fault.finding];
+    return l->fault.kind == LOCATED_SITE ||
+           energy_off(rounded, got, f) <= energy_off(truth, got, f) / 2;
+}
+
+static double most_used(const struct variant_result *v)
+{
+    double most = 0;
+    for (size_t i = 0; i < v->n; i++) {
+        const struct finding *f = &v->findings[i];
+        if (f->has_local) most = fmax(most, f->local.used);
+        if (f->has_free) most = fmax(most, f->free_used);
+    }
+    return most;
+}
+
+enum status foreign_undeclared(struct locate *l, const struct recording *truth,
+                               const struct recording *got, const struct compare_options *o,
+                               struct err *e)
+{
+    static const char *const ways[] = {"f16", "bf16", "q8"};
+    enum status st = ST_OK;
+    if (l->fault.kind == LOCATED_NOTHING || !is_exact(&o->precision)) return ST_OK;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && st == ST_OK && !l->conforms_as; i++) {
+        struct compare_options as = *o;
+        struct recording rounded = {.fd = -1};
+        struct locate try = {.model = l->model};
+        precision_by_name(ways[i], &as.precision);
+        if (!may_round(l, truth, got, &as)) continue;
+        st = foreign_truth(&rounded, &l->model, &as, false, e);
+        if (st == ST_OK) st = foreign_recording(&try, &rounded, got, &as, e);
+        if (st == ST_OK && try.fault.kind == LOCATED_NOTHING && explains(l, truth, &rounded, got)) {
+            l->conforms_as = ways[i];
+            l->conforms_used = most_used(&try.variants[0]);
+        }
+        record_close(&rounded);
+        locate_free(&try);
+    }
+    if (l->conforms_as) locate_conclude(l);
+    return st;
+}
+
 /* ---- two recordings -------------------------------------------------------------------------- */
 
 /* What one recording says of a site, all tokens: of those that it does not show, what the other one

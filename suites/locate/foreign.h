@@ -32,6 +32,13 @@ enum status foreign_recording(struct locate *l, const struct recording *truth,
                               const struct recording *got, const struct compare_options *o,
                               struct err *e);
 
+/* Of a recording that failed as exact, from an engine that did not say how it rounds: looks for a
+ * precision as which every value would be within its bound, f16 first, notes it in conforms_as, and
+ * puts it into the verdict. The arguments are those that foreign_recording had. */
+enum status foreign_undeclared(struct locate *l, const struct recording *truth,
+                               const struct recording *got, const struct compare_options *o,
+                               struct err *e);
+
 /* The values that a log shows. */
 enum status foreign_log(struct locate *l, const struct recording *truth, struct callback_log *log,
                         const struct compare_options *o, struct err *e);

@@ -83,7 +83,11 @@ struct locate {
     struct variant_result variants[MAX_VARIANTS];
     size_t n_variants;
     struct located_fault fault;
-    bool partial; /* cancelled */
+    /* "f16", "bf16", "q8": how the subject would have to round activations for its values to conform,
+     * which fail as exact and whose precision it did not declare; NULL: no such way is known. */
+    const char *conforms_as;
+    double conforms_used; /* then: the largest share of a bound */
+    bool partial;         /* cancelled */
     char verdict[1024];
 };
 
@@ -96,7 +100,7 @@ void locate_free(struct locate *l);
  * the local one. */
 enum status locate_judge(struct variant_result *v, const struct recording *want,
                          const struct recording *got, bool local, struct err *e);
-/* Finds the first defect and writes the sentence. */
+/* Finds the first defect and writes the sentence. May be called again when something was added. */
 void locate_conclude(struct locate *l);
 /* "matvec q4_K, 256x128". */
 void locate_describe_op(const struct site_model *m, const struct finding *f,

@@ -93,6 +93,7 @@ void locate_report(struct report *r, const struct locate *l, const char *model, 
                                                : "pass"));
     put(j, "partial", json_boolean(l->partial));
     put(j, "verdict", report_text(l->verdict));
+    put(j, "conforms_as", l->conforms_as ? json_string(l->conforms_as) : json_null());
     if (d->kind != LOCATED_NOTHING) {
         const struct finding *f = &l->variants[d->variant].findings[d->finding];
         json_t *k = json_object();

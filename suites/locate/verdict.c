@@ -241,6 +241,7 @@ static void choose_fault(struct locate *l)
 static void count_layers(struct located_fault *d, const struct variant_result *v)
 {
     const enum site site = v->findings[d->finding].site;
+    d->n_layers_hit = 0;
     for (size_t i = 0; i < v->n; i++) {
         const struct finding *f = &v->findings[i];
         if (f->site != site || !f->has_local || !f->local.bad) continue;
@@ -299,6 +300,18 @@ static void say_defect(struct locate *l)
              *d->cause ? d->cause : f->local.pattern, layers);
 }
 
+/* The defect is one of an engine that claims to be exact: rounding explains all of it. */
+static void say_conforms(struct locate *l)
+{
+    char said[sizeof l->verdict];
+    memcpy(said, l->verdict, sizeof said);
+    snprintf(
+        l->verdict, sizeof l->verdict,
+        "DEFECT if the engine claims to be exact%.700s; would conform with --activations %s (at "
+        "most %.0f %% of a bound): say so if that is what the engine does",
+        said + strlen("DEFECT"), l->conforms_as, 100 * l->conforms_used);
+}
+
 static void say_no_defect(struct locate *l)
 {
     const struct variant_result *worst = NULL, *tie = NULL;
@@ -348,6 +361,7 @@ void locate_conclude(struct locate *l)
         say_no_defect(l);
     else
         say_defect(l);
+    if (any && l->conforms_as) say_conforms(l);
     if (!l->partial || !any) return;
     char said[sizeof l->verdict];
     memcpy(said, l->verdict, sizeof said);

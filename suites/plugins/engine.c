@@ -4,11 +4,14 @@
  * The environment variable ENGINE_FAULT changes it, for the tests of the harness: "unfed": it does
  * not take values; "gate": also doubles the gate of layer 2 in what it shows; "name", "null",
  * "wild": shows a site that there is not, or nothing, or memory that it has not; "print": prints.
- * ENGINE_DECLARES: the precision that it declares, whatever it has. */
+ * ENGINE_DECLARES: the precision that it declares, whatever it has. ENGINE_ROUNDS: how it rounds
+ * what enters products with weights, "f16", "bf16", or "q8" for 8 bits in blocks of 256, as is
+ * right for K-quants. */
 #include "assay_subject.h"
 #include "engine/backend.h"
 #include "engine/engine.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,12 +24,52 @@ struct relay {
     const struct assay_probe *to;
     bool feeds, doubles;
     float *copy;
+    const char *rounds; /* NULL: not at all */
+    float *rounded;     /* of the site that was taken last */
 };
+
+/* ---- rounding -------------------------------------------------------------------------------- */
+
+/* To `bits` of a significand, and to no finer step than 2^least. */
+static float round_to(float x, int bits, int least)
+{
+    int exponent;
+    (void)frexpf(x, &exponent);
+    const int step = exponent - bits > least ? exponent - bits : least;
+    return ldexpf(rintf(ldexpf(x, -step)), step);
+}
+
+/* A block of 256: the value of the largest magnitude becomes -127. */
+static void round_q8(float *x)
+{
+    float top = 0;
+    for (size_t i = 0; i < 256; i++)
+        if (fabsf(x[i]) > fabsf(top)) top = x[i];
+    if (fabsf(top) <= 0) return;
+    const float inverse = -127 / top, d = 1 / inverse;
+    for (size_t i = 0; i < 256; i++) x[i] = d * fminf(127, rintf(inverse * x[i]));
+}
+
+static void round_all(const char *how, float *x, size_t n)
+{
+    const bool q8 = strcmp(how, "q8") == 0, f16 = strcmp(how, "f16") == 0;
+    for (size_t i = 0; q8 && i + 256 <= n; i += 256) round_q8(x + i);
+    for (size_t i = 0; !q8 && i < n; i++) x[i] = round_to(x[i], f16 ? 11 : 8, f16 ? -24 : -133);
+}
+
+static bool enters_products(enum site site)
+{
+    return site == SITE_ATTN_NORM || site == SITE_ATTN || site == SITE_FFN_NORM ||
+           site == SITE_ACT || site == SITE_NORM;
+}
+
+/* ---- the probe ------------------------------------------------------------------------------- */
 
 static bool relay_want(void *ctx, enum site site, uint32_t layer)
 {
     const struct relay *r = ctx;
-    return r->to->want(r->to->ctx, site_table[site].name, layer) != 0;
+    return (r->rounds && enters_products(site)) ||
+           r->to->want(r->to->ctx, site_table[site].name, layer) != 0;
 }
 
 static void relay_take(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
@@ -39,12 +82,20 @@ static void relay_take(void *ctx, enum site site, uint32_t layer, const float *v
         for (size_t i = 0; r->copy && i < rows * cols; i++) r->copy[i] = 2 * values[i];
         if (r->copy) values = r->copy;
     }
+    if (r->rounds && enters_products(site)) {
+        free(r->rounded);
+        r->rounded = malloc(rows * cols * sizeof *r->rounded);
+        if (r->rounded) memcpy(r->rounded, values, rows * cols * sizeof *r->rounded);
+        if (r->rounded) round_all(r->rounds, r->rounded, rows * cols);
+        if (!r->to->want(r->to->ctx, site_table[site].name, layer)) return;
+    }
     r->to->take(r->to->ctx, site_table[site].name, layer, values, rows, cols);
 }
 
 static const float *relay_give(void *ctx, enum site site, uint32_t layer, size_t rows, size_t cols)
 {
     const struct relay *r = ctx;
+    if (r->rounds && enters_products(site)) return r->rounded;
     return r->to->give(r->to->ctx, site_table[site].name, layer, rows, cols);
 }
 
@@ -62,9 +113,14 @@ static int engine_plugin_eval(void *ctx, const char *path, const int32_t *tokens
                               uint64_t n_vocab, float *logits, const struct assay_probe *probe)
 {
     const char *fault = getenv("ENGINE_FAULT");
-    struct relay r = {.to = probe, .feeds = !fault, .doubles = fault && strcmp(fault, "gate") == 0};
-    const struct engine_probe tap = {
-        .ctx = &r, .want = relay_want, .take = relay_take, .give = r.feeds ? relay_give : NULL};
+    struct relay r = {.to = probe,
+                      .feeds = !fault,
+                      .doubles = fault && strcmp(fault, "gate") == 0,
+                      .rounds = getenv("ENGINE_ROUNDS")};
+    const struct engine_probe tap = {.ctx = &r,
+                                     .want = relay_want,
+                                     .take = relay_take,
+                                     .give = r.feeds || r.rounds ? relay_give : NULL};
     const struct engine_session_options o = {.n_ctx = n, .n_batch = n, .probe = &tap};
     struct engine_model *m = NULL;
     struct engine_session *s = NULL;
@@ -82,6 +138,7 @@ static int engine_plugin_eval(void *ctx, const char *path, const int32_t *tokens
     if (b) backend_close(b);
     engine_model_close(m);
     free(r.copy);
+    free(r.rounded);
     return st == ST_OK ? ASSAY_OK : st == ST_UNSUPPORTED ? ASSAY_UNSUPPORTED : ASSAY_FAILED;
 }
 
@@ -100,6 +157,6 @@ __attribute__((visibility("default"))) const struct assay_subject *assay_subject
         .eval = engine_plugin_eval,
     };
     subject.activations = getenv("ENGINE_DECLARES");
-    subject.flags = getenv("ENGINE_FAULT") ? 0 : ASSAY_GIVES;
+    subject.flags = getenv("ENGINE_FAULT") || getenv("ENGINE_ROUNDS") ? 0 : ASSAY_GIVES;
     return abi == ASSAY_SUBJECT_ABI ? &subject : NULL;
 }

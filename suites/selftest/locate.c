@@ -219,6 +219,7 @@ static void run_trace(struct test *t, const struct test_case *c)
     struct trace_info wrote = {.tokens = b.ids,
                                .n_tokens = b.n,
                                .precision = {TYPE_F16, SUM_F64, TYPE_F16},
+                               .declared = true,
                                .subject = "cpu"};
     const int fd = mkstemp(path);
     if (fd >= 0) close(fd);

@@ -7,9 +7,12 @@ import gzip
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+
+from locate_files import read_trace, write_trace
 
 assay, vectors, out, plugin = sys.argv[1:5]
 os.makedirs(out, exist_ok=True)
@@ -109,6 +112,62 @@ def traces():
         run("trace", model, "--out", trace, *site, code=2, words="none of those asked for")
 
 
+def trace_of_engine(path, **environment):
+    subprocess.run([assay, "trace", model, "--tokens", "1,5,9,300,7,8,2,44", "--out", path, "--subject",
+                    "plugin:" + plugin], env=dict(os.environ, **environment), check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def write_logits(path, columns, values):
+    head = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }" % (
+        len(values) // columns, columns)
+    head += " " * (-(len(head) + 11) % 64) + "\n"
+    with open(path, "wb") as f:
+        f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
+        f.write(struct.pack("<%df" % len(values), *values))
+
+
+def undeclared():
+    """Values that fail as exact: the verdict names the rounding that explains all of them, if one does,
+    and if the other side did not say how it rounds."""
+    trace, logits = out + "/trace.gguf", out + "/logits.npy"
+    ids = ["--tokens", "1,5,9,300,7,8,2,44"]
+    for way in ("f16", "bf16", "q8"):
+        trace_of_engine(trace, ENGINE_ROUNDS=way)
+        entry = run("compare", model, trace, code=1, json_file=True,
+                    words="; would conform with --activations %s (at most" % way)["locate"][0]
+        check(entry["conforms_as"] == way and entry["status"] == "fail" and entry["defect"],
+              "rounded to %s: %s" % (way, entry))
+        check(entry["verdict"].startswith("DEFECT if the engine claims to be exact: layer 0, Q projection"),
+              "rounded to %s: %s" % (way, entry["verdict"]))
+        run("compare", model, trace, "--activations", way, code=0, words="NO DEFECT: every operation")
+        run("compare", model, trace, "--activations", "f32", code=1, words="DEFECT: layer 0, Q projection")
+        tensors, tokens = read_trace(trace)
+        (columns, _), values = tensors["result_output"]
+        if way != "bf16":  # two passes with so coarse a step part too far until the logits
+            write_logits(logits, columns, values)
+            run("compare", model, logits, *ids, code=1,
+                words="DEFECT if the engine claims to be exact: output")
+        write_logits(logits, columns, values[:-1] + [values[-1] + 1])
+        run("compare", model, logits, *ids, code=1, words="DEFECT: output")
+        dims, values = tensors["v-4"]
+        write_trace(trace, dict(tensors, **{"v-4": (dims, values[1:] + values[:1])}), tokens)
+        entry = run("compare", model, trace, code=1, words="DEFECT: layer 0, Q projection",
+                    json_file=True)["locate"][0]
+        check(entry["conforms_as"] is None, "rounded to %s, and wrong: %s" % (way, entry))
+        trace_of_engine(trace, ENGINE_ROUNDS=way, ENGINE_FAULT="gate")
+        run("compare", model, trace, code=1, words="DEFECT: layer 0, Q projection")
+        trace_of_engine(trace, ENGINE_ROUNDS=way, ENGINE_DECLARES="f32")
+        run("compare", model, trace, code=1, words="DEFECT: layer 0, Q projection")
+    trace_of_engine(trace)
+    tensors, tokens = read_trace(trace)
+    for name in ("q-1", "attn_norm-2", "ffn_act-3", "result_output"):
+        dims, values = tensors[name]
+        write_trace(trace, dict(tensors, **{name: (dims, [1.001 * v for v in values])}), tokens)
+        entry = run("compare", model, trace, code=1, words="DEFECT: ", json_file=True)["locate"][0]
+        check(entry["conforms_as"] is None, "%s a thousandth too large: %s" % (name, entry["verdict"]))
+
+
 def interrupted():
     """SIGINT at different times: the report says how far it came, and that it did not end."""
     big = out + "/synth.gguf"
@@ -144,6 +203,7 @@ def interrupted():
 
 two_logs()
 traces()
+undeclared()
 interrupted()
 print("%d wrong" % n_bad)
 sys.exit(1 if n_bad else 0)

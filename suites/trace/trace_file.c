@@ -323,7 +323,7 @@ enum status trace_write(const struct recording *r, const struct trace_info *info
     if (st == ST_OK) st = gguf_put_str(w, "general.architecture", "assay-trace", e);
     if (st == ST_OK) st = gguf_put_u32(w, "assay.trace.version", 1, e);
     if (st == ST_OK) st = gguf_put_str(w, "assay.trace.subject", info->subject, e);
-    if (st == ST_OK)
+    if (st == ST_OK && info->declared)
         st = gguf_put_str(w, "assay.trace.activations", precision_name(&info->precision), e);
     if (st == ST_OK)
         st = gguf_put_str(w, "assay.trace.kv_type", type_by_id(info->precision.kv)->name, e);

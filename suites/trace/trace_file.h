@@ -12,7 +12,7 @@ struct trace_info {
     int32_t *tokens;            /* (n_tokens) malloc'd, or NULL */
     size_t n_tokens;            /* the most rows of any tensor if tokens is NULL */
     struct precision precision; /* declared; exact if nothing is */
-    bool declared;
+    bool declared;              /* the file says how the engine rounds activations */
     char subject[128];
 };
 
