@@ -179,6 +179,8 @@ function effects() {
     const p = `/effect/${k}`, types = run.types, t = i => `${p}/types/${i}`, name = i => types[i].type.split("/").pop();
     const spread = (i, key) => [show(`${t(i)}/${key}/value`, "real"), el("small", {}, show(`${t(i)}/${key}/low`, "real"), " to ", show(`${t(i)}/${key}/high`, "real"))];
     content.push(el("h3", {}, run.model.split("/").pop()), el("p", {}, "The reference on each type against the reference on the master, over ", show(p + "/tokens"), " tokens of ", run.text, ". Intervals are at 95\u00a0%.", run.partial ? " Not complete." : ""));
+    const lossy = run.master_quantized || [];
+    if (lossy.length) content.push(el("p", {}, `This master is quantized itself (${lossy.join(", ")}): what follows is on top of what that has cost.`));
     content.push(table("What each type costs", [{head: "type", row: true, cell: i => name(i)},
       {head: "bits", num: true, cell: i => show(t(i) + "/bits_per_weight", "real")},
       {head: "KL mean (nats)", num: true, cell: i => spread(i, "kl_mean")}, {head: "KL 99\u00a0%", num: true, cell: i => show(t(i) + "/kl_p99", "real")},

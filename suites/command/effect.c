@@ -320,11 +320,23 @@ static enum status save(const struct work *w, bool partial, struct err *e)
                                       .precisions = w->studies,
                                       .n_precisions = w->n_studies,
                                       .precision_type = w->study_type,
+                                      .master = &w->g,
                                       .partial = partial};
     effect_report(r, &d);
     st = report_save(r, w->a->json, e);
     report_close(r);
     return st;
+}
+
+/* What a quantized model has lost already is not in any figure. */
+static void warn_of_master(const struct work *w)
+{
+    enum tensor_type types[TYPE_ID_END];
+    const size_t n = effect_quantized(&w->g, types);
+    if (n == 0) return;
+    printf("%sthis master is quantized itself (", terminal_color("yellow"));
+    for (size_t i = 0; i < n; i++) printf("%s%s", i ? ", " : "", type_by_id(types[i])->name);
+    printf("): what follows is on top of what that has cost%s\n", terminal_color("reset"));
 }
 
 static enum status run(struct work *w, struct err *e)
@@ -339,6 +351,7 @@ static enum status run(struct work *w, struct err *e)
     printf("%s%s%s: %zu tokens in %zu sequences of %s\n", terminal_color("bold"), base,
            terminal_color("reset"), text.n_tokens, text.n_seqs,
            w->a->text ? w->a->text : "short prompts");
+    warn_of_master(w);
     const bool only_study = !w->a->types && (w->a->activations || w->a->accumulate);
     struct args with = *w->a;
     if (!with.types) with.types = "Q8_0,Q6_K,Q5_K,Q4_K,Q3_K,Q2_K";

@@ -110,6 +110,18 @@ enum status effect_open(struct effect *x, const struct gguf *master, const struc
     return st;
 }
 
+size_t effect_quantized(const struct gguf *g, enum tensor_type types[TYPE_ID_END])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct type_spec *t = g->tensors[i].type;
+        bool seen = t->block_elems == 1;
+        for (size_t k = 0; k < n && !seen; k++) seen = types[k] == t->id;
+        if (!seen) types[n++] = t->id;
+    }
+    return n;
+}
+
 void effect_close(struct effect *x)
 {
     free(x->logits);

@@ -83,6 +83,10 @@ extern const char effect_thresholds[];
 bool accumulate_by_name(const char *name, enum site_accumulate *out);
 const char *accumulate_name(enum site_accumulate a);
 
+/* Quantized types of a model's tensors, each once, in the order of the file. Returns how many there
+ * are, at most TYPE_ID_END; 0: the model is a master indeed. */
+size_t effect_quantized(const struct gguf *g, enum tensor_type types[TYPE_ID_END]);
+
 struct report;
 struct effect_document {
     const char *model, *text;
@@ -92,6 +96,7 @@ struct effect_document {
     const struct effect_precision *precisions;
     size_t n_precisions;
     const char *precision_type;
+    const struct gguf *master;
     bool partial;
 };
 /* An effect[] entry. */

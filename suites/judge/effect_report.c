@@ -56,6 +56,12 @@ void effect_report(struct report *r, const struct effect_document *d)
     put(j, "text", report_text(d->text));
     put(j, "tokens", json_integer((json_int_t)d->n_tokens));
     put(j, "partial", json_boolean(d->partial));
+    enum tensor_type types_of[TYPE_ID_END];
+    const size_t n = effect_quantized(d->master, types_of);
+    json_t *quantized = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(quantized, json_string(type_by_id(types_of[i])->name));
+    put(j, "master_quantized", quantized);
     for (size_t i = 0; i < d->n_rows; i++) json_array_append_new(types, row(&d->rows[i]));
     for (size_t i = 0; i < d->n_precisions; i++) {
         const struct effect_precision *p = &d->precisions[i];

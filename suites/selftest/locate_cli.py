@@ -168,6 +168,24 @@ def undeclared():
         check(entry["conforms_as"] is None, "%s a thousandth too large: %s" % (name, entry["verdict"]))
 
 
+def masters():
+    """A first model that is quantized itself is not passed off as a master."""
+    for name, types in (("Q4_K_M", ["q6_K", "q4_K"]), ("f16", [])):
+        done = subprocess.run([assay, "effect", "%s/models/primer-4m-%s.gguf.gz" % (vectors, name), "--types",
+                               "Q8_0", "--max-tokens", "64", "--vectors", vectors, "--json", report],
+                              capture_output=True, text=True, env=dict(os.environ, NO_COLOR="1"))
+        check(done.returncode == 0, "effect on %s: exit %d: %s" % (name, done.returncode, done.stderr))
+        lines = [s for s in done.stdout.split("\n") if "quantized itself" in s]
+        said = ["this master is quantized itself (%s): what follows is on top of what that has cost"
+                % ", ".join(types)]
+        check(lines == (said if types else []), "effect on %s says %s" % (name, lines))
+        check(subprocess.run([assay, "report", "validate", report], capture_output=True).returncode == 0,
+              "effect on %s: no valid report" % name)
+        with open(report, encoding="utf-8") as f:
+            entry = json.load(f)["effect"][0]
+        check(entry["master_quantized"] == types, "effect on %s: %s" % (name, entry["master_quantized"]))
+
+
 def interrupted():
     """SIGINT at different times: the report says how far it came, and that it did not end."""
     big = out + "/synth.gguf"
@@ -204,6 +222,7 @@ def interrupted():
 two_logs()
 traces()
 undeclared()
+masters()
 interrupted()
 print("%d wrong" % n_bad)
 sys.exit(1 if n_bad else 0)
