@@ -17,19 +17,29 @@
 
 enum { PATH_LEN = 4096 };
 
-/* Text that grows. */
+/* Text that grows. Without memory for all of it there is no text: s is NULL and stays so, as in all
+ * texts to which it is added. */
 struct text {
     char *s;
     size_t len, cap;
+    bool failed;
 };
 
 static void put(struct text *t, const char *s, size_t n)
 {
-    if (t->len + n + 1 > t->cap) {
-        size_t cap;
-        if (!add_size(t->len, n, &cap) || !mul_size(cap + 1, 2, &t->cap)) abort();
-        t->s = realloc(t->s, t->cap);
-        if (!t->s) abort();
+    size_t cap;
+    if (t->failed) return;
+    if (!s || !add_size(t->len, n, &cap) || !mul_size(cap + 1, 2, &cap)) {
+        t->failed = true;
+    } else if (t->len + n + 1 > t->cap) {
+        char *grown = realloc(t->s, cap);
+        t->failed = !grown;
+        if (grown) t->s = grown, t->cap = cap;
+    }
+    if (t->failed) {
+        free(t->s);
+        t->s = NULL;
+        return;
     }
     memcpy(t->s + t->len, s, n);
     t->len += n;
@@ -38,7 +48,7 @@ static void put(struct text *t, const char *s, size_t n)
 
 static void puts_to(struct text *t, const char *s)
 {
-    put(t, s, strlen(s));
+    put(t, s, s ? strlen(s) : 0);
 }
 
 int mutant_shell(const char *command, const char *log)
@@ -153,7 +163,8 @@ static enum status mutate(const struct mutant_build *b, const struct mutant *m, 
     struct text text = {0};
     put(&text, (const char *)f.bytes.data, f.bytes.size);
     file_close(&f);
-    st = mutant_edit(&edited, text.s, m, e);
+    st = text.failed ? fail(e, ST_NOMEM, "no memory for %s", from)
+                     : mutant_edit(&edited, text.s, m, e);
     free(text.s);
     unlink(to);
     if (st == ST_OK) st = file_create(&w, to, e);
@@ -219,7 +230,10 @@ static enum status add_compile(struct text *script, const struct mutant_build *b
     puts_to(&t, " -O1 -g0 -w -o ");
     puts_to(&t, object);
     puts_to(&t, out + 4 + strcspn(out + 4, " "));
-    retarget(script, b, t.s, scratch);
+    if (t.failed)
+        put(script, NULL, 0);
+    else
+        retarget(script, b, t.s, scratch);
     puts_to(script, " &&\n");
     free(t.s);
     return ST_OK;
@@ -310,7 +324,7 @@ static bool depends_on(const char *dir, const char *name, const char *file)
     struct text t = {0};
     put(&t, (const char *)f.bytes.data, f.bytes.size);
     file_close(&f);
-    bool found = strstr(t.s, file) != NULL;
+    bool found = t.failed || strstr(t.s, file) != NULL;
     free(t.s);
     return found;
 }
@@ -349,7 +363,7 @@ static enum status compile_shaders(struct text *script, struct text *objects,
         puts_to(&command, "/");
         puts_to(&command, name);
         puts_to(&command, ".spv &&\n");
-        retarget(script, b, command.s, scratch);
+        if (!command.failed) retarget(script, b, command.s, scratch);
     }
     enum status st = n ? ST_OK : fail(e, ST_FORMAT, "%s: no shader includes %s", m->where, m->file);
     char *real = realpath(generated, NULL);
@@ -357,7 +371,7 @@ static enum status compile_shaders(struct text *script, struct text *objects,
     const char *out = compile ? strstr(compile, " -o ") : NULL;
     if (st == ST_OK && !out) st = fail(e, ST_FORMAT, "the build does not compile %s", generated);
     if (st == ST_OK) {
-        puts_to(script, embed.s);
+        puts_to(script, command.failed ? NULL : embed.s);
         puts_to(script, " &&\n");
         put(script, compile, (size_t)(out - compile));
         puts_to(script, " -O0 -g0 -w -o ");
@@ -407,7 +421,9 @@ enum status mutant_make(const struct mutant_build *b, const struct mutant *m, co
         puts_to(&script, objects.s);
         puts_to(&script, " ");
         puts_to(&script, config_text(b, "libraries"));
-        if (mutant_shell(script.s, log) != 0)
+        if (script.failed)
+            st = fail(e, ST_NOMEM, "no memory for the commands that build %s", m->name);
+        else if (mutant_shell(script.s, log) != 0)
             st = fail(e, ST_IO, "%s does not build: see %s", m->name, log);
     }
     free(script.s);

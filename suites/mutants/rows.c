@@ -69,25 +69,26 @@ static const char *rest(struct reader *r, size_t pos)
     return arena_strdup(&r->list->arena, r->line + pos, r->len - pos);
 }
 
-/* Grows an array by one zeroed row. */
-static void *grow(void *rows, size_t *n, size_t *cap, size_t size)
+/* Grows an array by one zeroed row, which it does not count yet. NULL: there is no memory, and the
+ * array is as it was. */
+static void *grow(void *rows, size_t n, size_t *cap, size_t size)
 {
-    if (*n == *cap) {
-        *cap = *cap ? 2 * *cap : 64;
-        rows = realloc(rows, *cap * size);
-        if (!rows) abort();
+    if (n == *cap) {
+        const size_t more = *cap ? 2 * *cap : 64;
+        rows = realloc(rows, more * size);
+        if (!rows) return NULL;
+        *cap = more;
     }
-    memset((char *)rows + *n * size, 0, size);
-    ++*n;
+    memset((char *)rows + n * size, 0, size);
     return rows;
 }
 
-/* text, a line break, then what the line says behind its sign. */
+/* text, a line break, then what the line says behind its sign. NULL: there is no memory. */
 static const char *append(struct reader *r, const char *text)
 {
     size_t skip = r->len > 1 ? 2 : 1, have = text ? strlen(text) + 1 : 0;
     char *both = arena_alloc(&r->list->arena, have + r->len - skip + 1, 1);
-    if (!both) abort();
+    if (!both) return NULL;
     if (have) {
         memcpy(both, text, have - 1);
         both[have - 1] = '\n';
@@ -105,8 +106,10 @@ static enum status read_head(struct reader *r, struct err *e)
     const char *fault = word(r, &pos), *name = word(r, &pos);
     if (!is_class(fault, strlen(fault))) return wrong(r, "no class of faults", e);
     if (!*name || *rest(r, pos)) return wrong(r, "a class and one name are expected", e);
-    l->rows = grow(l->rows, &l->n, &l->cap, sizeof *l->rows);
-    struct mutant *m = &l->rows[l->n - 1];
+    struct mutant *rows = grow(l->rows, l->n, &l->cap, sizeof *l->rows);
+    if (!rows) return fail(e, ST_NOMEM, "no memory for %zu mutants", l->n);
+    l->rows = rows;
+    struct mutant *m = &rows[l->n++];
     snprintf(text, sizeof text, "%s.%s", fault, name);
     m->name = arena_strdup(&l->arena, text, strlen(text));
     snprintf(text, sizeof text, "%.300s:%d", r->name, r->number);
@@ -168,8 +171,10 @@ static enum status read_mutants(struct reader *r, struct err *e)
             st = read_field(r, m, e);
         } else if (r->line[0] == '-') {
             m->from = append(r, m->from);
+            if (!m->from) st = wrong(r, "no memory for it", e);
         } else {
             m->to = append(r, m->to);
+            if (!m->to) st = wrong(r, "no memory for it", e);
         }
     }
     return st == ST_OK ? finish_row(r, e) : st;
@@ -189,8 +194,10 @@ static enum status read_omitted(struct reader *r, struct err *e)
         const char *fault = word(r, &pos), *reason = rest(r, pos);
         if (!is_class(fault, strlen(fault))) return wrong(r, "no class of faults", e);
         if (!*reason) return wrong(r, "no reason", e);
-        l->omitted = grow(l->omitted, &l->n_omitted, &l->cap_omitted, sizeof *l->omitted);
-        l->omitted[l->n_omitted - 1] = (struct omission){fault, reason};
+        struct omission *rows = grow(l->omitted, l->n_omitted, &l->cap_omitted, sizeof *l->omitted);
+        if (!rows) return fail(e, ST_NOMEM, "no memory for %zu omissions", l->n_omitted);
+        l->omitted = rows;
+        rows[l->n_omitted++] = (struct omission){fault, reason};
     }
     return ST_OK;
 }
