@@ -12,9 +12,8 @@
 static json_t *row_of(const json_t *report, const char *path)
 {
     static const char *const kept[] = {"started", "seconds", "complete", "summary", "bench"};
-    const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     json_t *row =
-        json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:o}", "file", base, "version",
+        json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:o}", "file", file_base(path), "version",
                   json_at(report, "tool.version"), "git", json_at(report, "tool.git"), "dirty",
                   json_at(report, "tool.dirty"), "cpu", json_at(report, "environment.cpu"),
                   "devices", json_at(report, "environment.devices"), "matrix", matrix_make(report));

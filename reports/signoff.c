@@ -127,8 +127,7 @@ static enum status write_logs(struct release *r, const struct signoff *s, struct
     snprintf(path, sizeof path, "%s/logs", r->dir);
     if (mkdir(path, 0777) != 0) return fail(e, ST_IO, "%s: %s", path, strerror(errno));
     for (size_t i = 0; i < s->n_logs; i++) {
-        const char *base = strrchr(s->logs[i], '/') ? strrchr(s->logs[i], '/') + 1 : s->logs[i];
-        snprintf(name, sizeof name, "logs/%.255s", base);
+        snprintf(name, sizeof name, "logs/%.255s", file_base(s->logs[i]));
         if (copy_log(r, name, s->logs[i], e) != ST_OK) return e->st;
     }
     return ST_OK;

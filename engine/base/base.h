@@ -68,6 +68,8 @@ struct file {
     uint8_t *heap; /* NULL if mapped */
 };
 enum status file_open(struct file *out, const char *path, struct err *e);
+/* The name of a file without its directories; a part of path. */
+const char *file_base(const char *path);
 void file_close(struct file *f);
 
 /* Writing a file that appears under its name only when complete: bytes go to a temporary file in

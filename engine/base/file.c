@@ -144,6 +144,12 @@ static enum status inflate_file(struct file *f, struct err *e)
     return ST_OK;
 }
 
+const char *file_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 enum status file_open(struct file *out, const char *path, struct err *e)
 {
     *out = (struct file){0};

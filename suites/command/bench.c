@@ -190,8 +190,7 @@ static void record(struct report *r, const char *model, const char *subject, con
                    const char *unit, double median, double spread, size_t samples)
 {
     char name[320];
-    const char *slash = strrchr(model, '/');
-    snprintf(name, sizeof name, "%.200s.%s", slash ? slash + 1 : model, what);
+    snprintf(name, sizeof name, "%.200s.%s", file_base(model), what);
     const struct report_bench b = {.name = name,
                                    .subject = subject,
                                    .unit = unit,

@@ -203,10 +203,9 @@ static void print_header(void)
 static void print_row(const struct effect_row *r)
 {
     static const char *const paints[] = {"green", "green", "yellow", "red"};
-    const char *base = strrchr(r->type, '/') ? strrchr(r->type, '/') + 1 : r->type;
-    printf("%-9.9s%5.2f %9.2e +-%.0e %7.1e %7.1e %5.1f+-%.1f%% %5.1f%% %.3f+-%.3f\n", base,
-           r->bits_per_weight, r->kl.value, r->kl.high - r->kl.value, r->kl_p99, r->kl_max,
-           100 * r->top1.value, 50 * (r->top1.high - r->top1.low), 100 * r->top5,
+    printf("%-9.9s%5.2f %9.2e +-%.0e %7.1e %7.1e %5.1f+-%.1f%% %5.1f%% %.3f+-%.3f\n",
+           file_base(r->type), r->bits_per_weight, r->kl.value, r->kl.high - r->kl.value, r->kl_p99,
+           r->kl_max, 100 * r->top1.value, 50 * (r->top1.high - r->top1.low), 100 * r->top5,
            r->ppl_ratio.value, (r->ppl_ratio.high - r->ppl_ratio.low) / 2);
     printf("%9s%s%s%s; error after layers:", "", terminal_color(paints[r->grade]),
            effect_grade_name(r->grade), terminal_color("reset"));
@@ -342,14 +341,13 @@ static void warn_of_master(const struct work *w)
 static enum status run(struct work *w, struct err *e)
 {
     struct effect_text text = {.tokens = NULL};
-    const char *base = strrchr(w->a->master, '/') ? strrchr(w->a->master, '/') + 1 : w->a->master;
     enum status st = find_text(w, &text, e);
     if (st == ST_OK) st = hash_file(w->a->master, w->sha, e);
     if (st == ST_OK) st = effect_open(&w->effect, &w->g, &text, interrupt_caught, progress_show, e);
     progress_end();
     if (st != ST_OK) return st;
-    printf("%s%s%s: %zu tokens in %zu sequences of %s\n", terminal_color("bold"), base,
-           terminal_color("reset"), text.n_tokens, text.n_seqs,
+    printf("%s%s%s: %zu tokens in %zu sequences of %s\n", terminal_color("bold"),
+           file_base(w->a->master), terminal_color("reset"), text.n_tokens, text.n_seqs,
            w->a->text ? w->a->text : "short prompts");
     warn_of_master(w);
     const bool only_study = !w->a->types && (w->a->activations || w->a->accumulate);

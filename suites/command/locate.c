@@ -59,9 +59,8 @@ static int parse(int argc, char **argv, struct args *a)
 
 static void print_head(const struct args *a, const int32_t *ids, size_t n)
 {
-    const char *base = strrchr(a->model, '/') ? strrchr(a->model, '/') + 1 : a->model;
-    printf("%s%s%s on %s, %zu tokens:", terminal_color("bold"), base, terminal_color("reset"),
-           a->subject, n);
+    printf("%s%s%s on %s, %zu tokens:", terminal_color("bold"), file_base(a->model),
+           terminal_color("reset"), a->subject, n);
     for (size_t i = 0; i < n && i < 12; i++) printf(" %d", (int)ids[i]);
     printf("%s\n", n > 12 ? " ..." : "");
 }

@@ -435,7 +435,7 @@ static enum status judge_model(struct run *r, struct err *e)
 static enum status qualify_file(struct run *r, const char *path, struct err *e)
 {
     r->path = path;
-    r->name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    r->name = file_base(path);
     snprintf(r->again, sizeof r->again, "'%s'", path);
     return judge_model(r, e);
 }

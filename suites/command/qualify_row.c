@@ -1,5 +1,6 @@
 /* Judging one model in one tensor type; see qualify.h. */
 #include "command/qualify_row.h"
+#include "models/info.h"
 #include "models/source.h"
 #include "subject/subject.h"
 
@@ -42,15 +43,8 @@ static void take_residual(void *ctx, const struct ref_values *v)
 
 static void count_bytes(struct qualify_row *row, const struct gguf *g)
 {
-    double weights = 0, bits = 0;
-    for (size_t i = 0; i < g->n_tensors; i++) {
-        const struct gguf_tensor *t = &g->tensors[i];
-        row->bytes += t->bytes;
-        if (t->n_dims < 2) continue;
-        weights += (double)t->n_elems;
-        bits += 8 * (double)t->bytes;
-    }
-    row->bits_per_weight = weights > 0 ? bits / weights : 0;
+    for (size_t i = 0; i < g->n_tensors; i++) row->bytes += g->tensors[i].bytes;
+    row->bits_per_weight = info_bits_of_matrices(g);
 }
 
 /* The largest logits of a position, in order; equal ones by lowest id. */

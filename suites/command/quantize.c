@@ -1,5 +1,6 @@
 /* assay quantize: encodes a model into another tensor type or mix of types. */
 #include "command/commands.h"
+#include "models/info.h"
 #include "models/mix.h"
 #include "base/options.h"
 #include "models/quantize.h"
@@ -109,11 +110,6 @@ static void print_head(struct outcome *o, const struct gguf *g)
     if (o->quiet) return;
     printf("%s%-*s  %-7s    %-7s  %10s  %10s%s\n", terminal_color("bold"), (int)o->name_width,
            "tensor", "from", "to", "NMSE", "max error", terminal_color("reset"));
-}
-
-static double info_bits_per_weight(uint64_t bytes, uint64_t n)
-{
-    return n ? 8.0 * (double)bytes / (double)n : 0;
 }
 
 static void print_totals(const struct outcome *o, const struct args *a, double seconds)

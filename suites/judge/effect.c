@@ -2,6 +2,7 @@
 #include "judge/effect.h"
 #include "judge/compare.h"
 #include "trace/record.h"
+#include "models/info.h"
 #include "models/source.h"
 
 #include <math.h>
@@ -256,17 +257,6 @@ static enum status summarise(struct effect_row *row, const struct position *p, s
 
 /* ---- a type ---------------------------------------------------------------------------------- */
 
-static void count_bits(struct effect_row *row, const struct gguf *g)
-{
-    double weights = 0, bits = 0;
-    for (size_t i = 0; i < g->n_tensors; i++) {
-        if (g->tensors[i].n_dims < 2) continue;
-        weights += (double)g->tensors[i].n_elems;
-        bits += 8 * (double)g->tensors[i].bytes;
-    }
-    row->bits_per_weight = weights > 0 ? bits / weights : 0;
-}
-
 /* All positions of m against the master's logits. limit: tokens, 0 = all. */
 static enum status judge_model(struct position *p, size_t *n_judged, const struct effect *x,
                                const struct ref_model *m, size_t limit, const char *what,
@@ -449,7 +439,7 @@ enum status effect_measure(struct effect_row *row, struct effect *x, const char 
     *row = (struct effect_row){.n_positions = 0};
     snprintf(row->type, sizeof row->type, "%s", type);
     if (!p) return fail(e, ST_NOMEM, "no memory for %zu positions", x->text.n_tokens);
-    count_bits(row, g);
+    row->bits_per_weight = info_bits_of_matrices(g);
     enum status st = source_open(&m, g, e);
     if (st == ST_OK && ref_model_shape(m).n_vocab != x->n_vocab)
         st = fail(e, ST_FORMAT, "%s has a vocabulary of %u, the master of %zu", type,

@@ -62,6 +62,17 @@ double info_bits_per_weight(uint64_t bytes, uint64_t elems)
     return elems ? 8.0 * (double)bytes / (double)elems : 0;
 }
 
+double info_bits_of_matrices(const struct gguf *g)
+{
+    uint64_t bytes = 0, elems = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        if (g->tensors[i].n_dims < 2) continue;
+        bytes += g->tensors[i].bytes;
+        elems += g->tensors[i].n_elems;
+    }
+    return info_bits_per_weight(bytes, elems);
+}
+
 /* ---- keys -------------------------------------------------------------------------------- */
 
 static bool begins(struct gguf_str s, const char *with)

@@ -54,6 +54,8 @@ void info_free(struct info *i);
 /* The name of a token's type by its number in GGUF. */
 const char *info_token_type(size_t type);
 double info_bits_per_weight(uint64_t bytes, uint64_t elems);
+/* The same over all matrices of a model. */
+double info_bits_of_matrices(const struct gguf *g);
 
 /* text_escape of a text of the file (text.h). */
 char *info_escape(struct gguf_str s, bool quote, size_t max);
