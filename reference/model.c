@@ -5,39 +5,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct ref_arch *const archs[] = {
-#define ARCH(c_name) &ref_arch_##c_name,
-#include "reference/arch/archs.def"
+static const struct ref_arch *const archs[ARCHITECTURE_COUNT] = {
+#define ARCH(e, c_name, name) [ARCHITECTURE_##e] = &ref_arch_##c_name,
+#include "spec/archs.def"
 #undef ARCH
 };
-enum { N_ARCHS = sizeof archs / sizeof archs[0] };
 
-static const struct ref_arch *arch_find(const struct ref_source *src, struct ref_err *e)
+static bool arch_find(struct ref_model *m, const struct ref_source *src, struct ref_err *e)
 {
-    char name[64] = "", known[320] = "";
-    if (!src->text(src->ctx, "general.architecture", name, sizeof name)) {
-        ref_fail(e, "key general.architecture is missing");
-        return NULL;
-    }
-    for (size_t i = 0; i < N_ARCHS; i++) {
-        if (strcmp(archs[i]->name, name) == 0) return archs[i];
+    char name[64] = "", known[sizeof e->text] = "";
+    if (!src->text(src->ctx, "general.architecture", name, sizeof name))
+        return ref_fail(e, "key general.architecture is missing");
+    for (size_t i = 0; i < ARCHITECTURE_COUNT; i++) {
+        m->arch = archs[i];
+        m->arch_name = architecture_names[i];
+        if (strcmp(m->arch_name, name) == 0) return true;
         const size_t n = strlen(known);
-        snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", archs[i]->name);
+        snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", m->arch_name);
     }
-    ref_refuse(e, "architecture \"%s\" is not supported (there is: %s)", name, known);
-    return NULL;
+    return ref_refuse(e, "architecture \"%s\" is not supported (there is: %s)", name, known);
 }
 
 bool ref_model_open(struct ref_model **out, const struct ref_source *src, struct ref_err *e)
 {
     *out = NULL;
-    const struct ref_arch *arch = arch_find(src, e);
-    if (!arch) return false;
     struct ref_model *m = calloc(1, sizeof *m);
     if (!m) return ref_fail(e, "out of memory: %zu bytes for the model", sizeof *m);
-    *m = (struct ref_model){.arch = arch, .embd_scale = 1, .residual_scale = 1, .logit_scale = 1};
+    m->embd_scale = m->residual_scale = m->logit_scale = 1;
+    if (!arch_find(m, src, e)) {
+        free(m);
+        return false;
+    }
     struct ref_loader l = {.src = src, .m = m, .e = e};
-    arch->load(&l);
+    m->arch->load(&l);
     if (l.failed) {
         ref_model_close(m);
         return false;
@@ -55,7 +55,7 @@ void ref_model_close(struct ref_model *m)
 
 const char *ref_model_arch(const struct ref_model *m)
 {
-    return m->arch->name;
+    return m->arch_name;
 }
 
 struct ref_shape ref_model_shape(const struct ref_model *m)

@@ -7,7 +7,7 @@ size_t ref_load_expert_length(struct ref_loader *l)
     const uint32_t n = ref_load_count_or_none(l, "expert_feed_forward_length");
     const uint32_t share = s->n_experts_used > 0 ? s->n_ff / s->n_experts_used : 0;
     if (n == 0 && share == 0)
-        ref_load_fail(l, "key %s.expert_feed_forward_length is missing", l->m->arch->name);
+        ref_load_fail(l, "key %s.expert_feed_forward_length is missing", l->m->arch_name);
     return n > 0 ? n : share;
 }
 
@@ -25,7 +25,7 @@ static void groups_load(struct ref_loader *l, struct ref_router *r)
 struct ref_router ref_load_router(struct ref_loader *l, enum ref_gating gating, bool normalise)
 {
     if (!ref_load_has_experts(l) && !l->failed)
-        ref_load_fail(l, "key %s.expert_count is missing", l->m->arch->name);
+        ref_load_fail(l, "key %s.expert_count is missing", l->m->arch_name);
     struct ref_router r = {.gating = gating,
                            .n_experts = l->m->shape.n_experts,
                            .n_used = l->m->shape.n_experts_used,

@@ -6,7 +6,7 @@
 
 void ref_load_key(const struct ref_loader *l, const char *key, char *out)
 {
-    snprintf(out, REF_NAME_CAP, "%s.%s", l->m->arch->name, key);
+    snprintf(out, REF_NAME_CAP, "%s.%s", l->m->arch_name, key);
 }
 
 bool ref_load_has(struct ref_loader *l, const char *key, double *out)
@@ -28,7 +28,7 @@ double ref_load_number(struct ref_loader *l, const char *key)
 {
     double value = 0;
     if (!ref_load_has(l, key, &value))
-        ref_load_fail(l, "key %s.%s is missing", l->m->arch->name, key);
+        ref_load_fail(l, "key %s.%s is missing", l->m->arch_name, key);
     return value;
 }
 
@@ -51,7 +51,7 @@ uint32_t ref_load_count_or(struct ref_loader *l, const char *key, uint32_t fallb
     double value;
     if (!ref_load_has(l, key, &value) && !key_find_array(l, key, &value)) return fallback;
     if (!(value >= 1 && value <= INT32_MAX && value == floor(value))) {
-        ref_load_fail(l, "key %s.%s is %g, not a count", l->m->arch->name, key, value);
+        ref_load_fail(l, "key %s.%s is %g, not a count", l->m->arch_name, key, value);
         return 1;
     }
     return (uint32_t)value;
@@ -60,7 +60,7 @@ uint32_t ref_load_count_or(struct ref_loader *l, const char *key, uint32_t fallb
 uint32_t ref_load_count(struct ref_loader *l, const char *key)
 {
     const uint32_t count = ref_load_count_or(l, key, 0);
-    if (count == 0) ref_load_fail(l, "key %s.%s is missing", l->m->arch->name, key);
+    if (count == 0) ref_load_fail(l, "key %s.%s is missing", l->m->arch_name, key);
     return count > 0 ? count : 1; /* never 0, so that callers may divide */
 }
 
@@ -80,7 +80,7 @@ bool ref_load_has_experts(struct ref_loader *l)
     if (s->n_experts_used > s->n_experts || (s->n_experts_used == 0) != (s->n_experts == 0))
         ref_load_fail(l, "%u of %u experts cannot be used", s->n_experts_used, s->n_experts);
     if (s->n_experts > REF_MAX_EXPERTS)
-        ref_load_refuse(l, "key %s.expert_count is %u, more than %d", l->m->arch->name,
+        ref_load_refuse(l, "key %s.expert_count is %u, more than %d", l->m->arch_name,
                         s->n_experts, REF_MAX_EXPERTS);
     return !l->failed && s->n_experts > 0;
 }

@@ -27,11 +27,11 @@ void ref_load_shape(struct ref_loader *l)
         ref_load_number(l, l->m->arch->norm == REF_NORM_RMS ? "attention.layer_norm_rms_epsilon"
                                                             : "attention.layer_norm_epsilon");
     if (!(l->m->norm_eps >= 0))
-        ref_load_fail(l, "%s: the epsilon of the norms is %g", l->m->arch->name, l->m->norm_eps);
+        ref_load_fail(l, "%s: the epsilon of the norms is %g", l->m->arch_name, l->m->norm_eps);
     ref_load_has_experts(l); /* of any architecture the two counts must agree */
     s->n_experts = s->n_experts_used = 0;
     if (s->n_layers > MAX_LAYERS)
-        ref_load_fail(l, "key %s.block_count is %u, more than %d", l->m->arch->name, s->n_layers,
+        ref_load_fail(l, "key %s.block_count is %u, more than %d", l->m->arch_name, s->n_layers,
                       MAX_LAYERS);
     l->m->layers = ref_load_alloc(l, s->n_layers, sizeof *l->m->layers);
 }
@@ -56,7 +56,7 @@ static void tables_refuse(struct ref_loader *l, const char *name)
 {
     if (is_there(l, name))
         ref_load_refuse(l, "tensor %s.weight: architecture %s takes none of this scaling", name,
-                        l->m->arch->name);
+                        l->m->arch_name);
 }
 
 static void tables_load(struct ref_loader *l, enum ref_rope_tables tables, bool longrope)
@@ -117,7 +117,7 @@ void ref_load_rope(struct ref_loader *l, enum ref_rope_tables tables)
         .n_ctx_orig = ref_load_count_or(l, "rope.scaling.original_context_length", s->n_ctx),
     };
     if (r.n_dims % 2 != 0 || r.n_dims > s->head_dim)
-        ref_load_fail(l, "key %s.rope.dimension_count is %u for heads of %u", l->m->arch->name,
+        ref_load_fail(l, "key %s.rope.dimension_count is %u for heads of %u", l->m->arch_name,
                       r.n_dims, s->head_dim);
     if (!(factor > 0 && r.freq_base > 0) || (yarn && r.freq_base == 1))
         ref_load_fail(l, "RoPE with factor %g and base %g", factor, r.freq_base);
@@ -130,7 +130,7 @@ void ref_load_rope(struct ref_loader *l, enum ref_rope_tables tables)
 void ref_load_whole_heads(struct ref_loader *l)
 {
     if (l->m->rope.n_dims != l->m->shape.head_dim)
-        ref_load_fail(l, "key %s.rope.dimension_count is %u, heads have %u", l->m->arch->name,
+        ref_load_fail(l, "key %s.rope.dimension_count is %u, heads have %u", l->m->arch_name,
                       l->m->rope.n_dims, l->m->shape.head_dim);
 }
 
@@ -151,7 +151,7 @@ void ref_load_granite_scales(struct ref_loader *l)
     const double embd = ref_load_number_or(l, "embedding_scale", 0);
     const double residual = ref_load_number_or(l, "residual_scale", 0);
     const double logit = ref_load_number(l, "logit_scale");
-    if (logit == 0) ref_load_fail(l, "key %s.logit_scale is 0", m->arch->name);
+    if (logit == 0) ref_load_fail(l, "key %s.logit_scale is 0", m->arch_name);
     if (scale != 0) m->kq_scale = scale;
     if (embd != 0) m->embd_scale = embd;
     if (residual != 0) m->residual_scale = residual;
@@ -177,7 +177,7 @@ void ref_load_embedding(struct ref_loader *l)
     const uint32_t said = ref_load_count_or(l, "vocab_size", s->n_vocab);
     if (said != s->n_vocab)
         ref_load_fail(l, "tensor token_embd.weight has %u rows, key %s.vocab_size is %u",
-                      s->n_vocab, l->m->arch->name, said);
+                      s->n_vocab, l->m->arch_name, said);
     l->m->embd = ref_load_matrix(l, REF_OF_MODEL, "token_embd", s->n_embd, s->n_vocab);
     l->m->output = ref_load_matrix_maybe(l, REF_OF_MODEL, "output", s->n_embd, s->n_vocab);
     if (!l->m->output.data) {
@@ -217,7 +217,7 @@ void ref_load_attention(struct ref_loader *l, int layer, enum ref_biases biases)
     const struct ref_shape *s = &l->m->shape;
     if (s->value_dim != s->head_dim)
         ref_load_refuse(l, "key %s.attention.value_length is %u, not the key length %u",
-                        l->m->arch->name, s->value_dim, s->head_dim);
+                        l->m->arch_name, s->value_dim, s->head_dim);
     if (l->failed) return;
     qkv_load(l, layer, biases != REF_BIAS_MAYBE);
     struct ref_weight *o = &l->m->layers[layer].o;

@@ -1,5 +1,5 @@
 /* A model as the reference's forward passes see it. Loading: model_load.h. One architecture = one
- * file arch/NAME.c with a struct ref_arch, and its row in arch/archs.def. */
+ * file arch/NAME.c with a struct ref_arch, and its row in spec/archs.def. */
 #ifndef REF_MODEL_PRIV_H
 #define REF_MODEL_PRIV_H
 
@@ -58,6 +58,7 @@ struct ref_layer {
 /* Everything is owned by `blocks`, apart from data of tensors, which are the source's. */
 struct ref_model {
     const struct ref_arch *arch;
+    const char *arch_name; /* general.architecture, and the prefix of the keys */
     struct ref_shape shape;
     double norm_eps, kq_scale;
     bool parallel;   /* layers are parallel: both parts start from the same x */
@@ -84,7 +85,6 @@ struct ref_loader;
 enum ref_norm_kind { REF_NORM_RMS, REF_NORM_LAYER };
 
 struct ref_arch {
-    const char *name; /* the value of general.architecture, and the prefix of the keys */
     enum ref_norm_kind norm;
     enum ref_pairing pairing;
     void (*load)(struct ref_loader *l); /* fills l->m; see model_load.h */
@@ -92,8 +92,8 @@ struct ref_arch {
      * added to the residual stream. False with the error of p set. */
     bool (*attention)(struct ref_pass *p, uint32_t layer, struct ref_places *a);
 };
-#define ARCH(c_name) extern const struct ref_arch ref_arch_##c_name;
-#include "reference/arch/archs.def"
+#define ARCH(e, c_name, name) extern const struct ref_arch ref_arch_##c_name;
+#include "spec/archs.def"
 #undef ARCH
 
 #endif

@@ -5,11 +5,11 @@
 
 #include "engine/model/model.h"
 
-/* In the order of arch/archs.def; NULL past the last. */
+/* In the order of archs.def; NULL past the last. */
 const struct arch *arch_at(size_t i);
 
-#define ARCH(id, name) enum status load_##id(struct engine_model *m, struct err *e);
-#include "engine/arch/archs.def"
+#define ARCH(e, c_name, name) enum status load_##c_name(struct engine_model *m, struct err *e);
+#include "spec/archs.def"
 #undef ARCH
 
 /* ---- parts of layers (parts.c); layer: which one */

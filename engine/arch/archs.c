@@ -2,8 +2,8 @@
 #include "engine/arch/arch.h"
 
 static const struct arch archs[] = {
-#define ARCH(id, name) {name, load_##id},
-#include "engine/arch/archs.def"
+#define ARCH(e, c_name, name) {name, load_##c_name},
+#include "spec/archs.def"
 #undef ARCH
 };
 

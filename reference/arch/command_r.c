@@ -21,7 +21,6 @@ static void command_r_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_command_r = {
-    .name = "command-r",
     .norm = REF_NORM_LAYER,
     .pairing = REF_ROPE_NORM,
     .load = command_r_load,

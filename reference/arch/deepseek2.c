@@ -306,7 +306,6 @@ static bool latent_attention(struct ref_pass *p, uint32_t i, struct ref_places *
 }
 
 const struct ref_arch ref_arch_deepseek2 = {
-    .name = "deepseek2",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NORM,
     .load = deepseek2_load,

@@ -27,7 +27,6 @@ static void falcon_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_falcon = {
-    .name = "falcon",
     .norm = REF_NORM_LAYER,
     .pairing = REF_ROPE_NEOX,
     .load = falcon_load,

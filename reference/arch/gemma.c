@@ -17,7 +17,6 @@ static void gemma_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_gemma = {
-    .name = "gemma",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = gemma_load,

@@ -25,7 +25,6 @@ static void gemma2_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_gemma2 = {
-    .name = "gemma2",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = gemma2_load,

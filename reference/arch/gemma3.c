@@ -25,7 +25,6 @@ static void gemma3_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_gemma3 = {
-    .name = "gemma3",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = gemma3_load,

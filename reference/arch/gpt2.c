@@ -12,7 +12,6 @@ static void gpt2_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_gpt2 = {
-    .name = "gpt2",
     .norm = REF_NORM_LAYER,
     .pairing = REF_ROPE_NEOX,
     .load = gpt2_load,

@@ -26,7 +26,6 @@ static void gpt_oss_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_gpt_oss = {
-    .name = "gpt-oss",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = gpt_oss_load,

@@ -12,7 +12,6 @@ static void gptneox_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_gptneox = {
-    .name = "gptneox",
     .norm = REF_NORM_LAYER,
     .pairing = REF_ROPE_NEOX,
     .load = gptneox_load,

@@ -15,7 +15,6 @@ static void granite_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_granite = {
-    .name = "granite",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NORM,
     .load = granite_load,

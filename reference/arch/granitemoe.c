@@ -19,7 +19,6 @@ static void granitemoe_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_granitemoe = {
-    .name = "granitemoe",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NORM,
     .load = granitemoe_load,

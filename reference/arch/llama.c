@@ -15,7 +15,6 @@ static void llama_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_llama = {
-    .name = "llama",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NORM,
     .load = llama_load,

@@ -31,7 +31,6 @@ static void mistral3_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_mistral3 = {
-    .name = "mistral3",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NORM,
     .load = mistral3_load,

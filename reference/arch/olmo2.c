@@ -21,7 +21,6 @@ static void olmo2_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_olmo2 = {
-    .name = "olmo2",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = olmo2_load,

@@ -20,7 +20,6 @@ static void phi2_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_phi2 = {
-    .name = "phi2",
     .norm = REF_NORM_LAYER,
     .pairing = REF_ROPE_NEOX,
     .load = phi2_load,

@@ -14,7 +14,6 @@ static void phi3_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_phi3 = {
-    .name = "phi3",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = phi3_load,

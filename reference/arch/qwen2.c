@@ -15,7 +15,6 @@ static void qwen2_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_qwen2 = {
-    .name = "qwen2",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = qwen2_load,

@@ -21,7 +21,6 @@ static void qwen2moe_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_qwen2moe = {
-    .name = "qwen2moe",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = qwen2moe_load,

@@ -15,7 +15,6 @@ static void qwen3_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_qwen3 = {
-    .name = "qwen3",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = qwen3_load,

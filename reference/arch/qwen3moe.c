@@ -16,7 +16,6 @@ static void qwen3moe_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_qwen3moe = {
-    .name = "qwen3moe",
     .norm = REF_NORM_RMS,
     .pairing = REF_ROPE_NEOX,
     .load = qwen3moe_load,

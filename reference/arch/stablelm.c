@@ -24,7 +24,6 @@ static void stablelm_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_stablelm = {
-    .name = "stablelm",
     .norm = REF_NORM_LAYER,
     .pairing = REF_ROPE_NEOX,
     .load = stablelm_load,

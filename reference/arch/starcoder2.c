@@ -11,7 +11,6 @@ static void starcoder2_load(struct ref_loader *l)
 }
 
 const struct ref_arch ref_arch_starcoder2 = {
-    .name = "starcoder2",
     .norm = REF_NORM_LAYER,
     .pairing = REF_ROPE_NEOX,
     .load = starcoder2_load,

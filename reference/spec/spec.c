@@ -35,6 +35,12 @@ const struct site_spec site_table[SITE_COUNT] = {
 #undef SITE
 };
 
+const char *const architecture_names[ARCHITECTURE_COUNT] = {
+#define ARCH(e, c_name, name) [ARCHITECTURE_##e] = name,
+#include "archs.def"
+#undef ARCH
+};
+
 const struct type_spec *type_by_id(int64_t id)
 {
     if (id < 0 || id >= TYPE_ID_END || !types[id].name) return NULL;

@@ -1,4 +1,4 @@
-/* The three fact tables (tensor types, operations, trace sites), shared by both sides of the
+/* The fact tables (tensor types, operations, trace sites, architectures), shared by both sides of the
  * judge's line. Facts only: nothing here computes. */
 #ifndef SPEC_H
 #define SPEC_H
@@ -110,5 +110,15 @@ struct site_spec {
 };
 
 extern const struct site_spec site_table[SITE_COUNT];
+
+enum architecture {
+#define ARCH(e, c_name, name) ARCHITECTURE_##e,
+#include "archs.def"
+#undef ARCH
+    ARCHITECTURE_COUNT
+};
+
+/* Values of general.architecture. */
+extern const char *const architecture_names[ARCHITECTURE_COUNT];
 
 #endif

@@ -60,6 +60,7 @@ enum { ALL = 1 << 20 };
 
 #define SHAPE(...)
 #define ARCH(...)
+#define VARIANT(...)
 #define COUNT(...)
 #define BASE(...)
 #define REAL(...)
@@ -69,23 +70,40 @@ enum { ALL = 1 << 20 };
 
 enum arch_id {
 #undef ARCH
-#define ARCH(id, ...) ARCH_##id,
+#undef VARIANT
+#define ARCH(id, ...)    SYNTH_##id,
+#define VARIANT(id, ...) SYNTH_##id,
 #include "models/synth.def"
+#undef ARCH
+#undef VARIANT
+#define VARIANT(...)
     N_ARCHS
 };
-#define A(id) (1u << ARCH_##id)
-#define EVERY ((1u << N_ARCHS) - 1)
+
+/* Every architecture has its row. */
+enum has_row {
+#define ARCH(id, ...) synth_def_has_##id,
+#include "models/synth.def"
+#undef ARCH
+};
+#define ARCH(id, ...) _Static_assert(synth_def_has_##id >= 0, "");
+#include "spec/archs.def"
+#undef ARCH
+#undef VARIANT
 
 static const struct arch {
-    const char *name, *architecture;
+    const char *name; /* of a variant; NULL: that of the architecture */
+    enum architecture architecture;
     uint32_t head_dim, rotated, dense, experts, used;
     int flags;
 } archs[] = {
-#undef ARCH
-#define ARCH(id, ...) {__VA_ARGS__},
+#define ARCH(id, ...)                {NULL, ARCHITECTURE_##id, __VA_ARGS__},
+#define VARIANT(id, name, arch, ...) {name, ARCHITECTURE_##arch, __VA_ARGS__},
 #include "models/synth.def"
 #undef ARCH
+#undef VARIANT
 #define ARCH(...)
+#define VARIANT(...)
 };
 
 static const struct shape {
@@ -103,7 +121,6 @@ static const struct shape {
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
 static const struct key {
-    uint32_t archs;
     const char *name;
     enum key_kind { KEY_COUNT, KEY_BASE, KEY_REAL, KEY_FLAG, KEY_TEXT } kind;
     enum dim dim;
@@ -115,11 +132,11 @@ static const struct key {
 #undef REAL
 #undef FLAG
 #undef TEXT
-#define COUNT(archs, key, dim)  {archs, key, KEY_COUNT, DIM_##dim, 0, NULL},
-#define BASE(archs, key)        {archs, key, KEY_BASE, DIM_ONE, 0, NULL},
-#define REAL(archs, key, value) {archs, key, KEY_REAL, DIM_ONE, (float)(value), NULL},
-#define FLAG(archs, key, value) {archs, key, KEY_FLAG, DIM_ONE, (value) ? 1 : 0, NULL},
-#define TEXT(archs, key, value) {archs, key, KEY_TEXT, DIM_ONE, 0, value},
+#define COUNT(archs, key, dim)  {key, KEY_COUNT, DIM_##dim, 0, NULL},
+#define BASE(archs, key)        {key, KEY_BASE, DIM_ONE, 0, NULL},
+#define REAL(archs, key, value) {key, KEY_REAL, DIM_ONE, (float)(value), NULL},
+#define FLAG(archs, key, value) {key, KEY_FLAG, DIM_ONE, (value) ? 1 : 0, NULL},
+#define TEXT(archs, key, value) {key, KEY_TEXT, DIM_ONE, 0, value},
 #include "models/synth.def"
 #undef COUNT
 #undef BASE
@@ -135,7 +152,6 @@ static const struct key {
 enum { N_KEYS = sizeof keys / sizeof *keys };
 
 static const struct tensor_row {
-    uint32_t archs;
     enum where where;
     const char *name;
     enum values values;
@@ -143,14 +159,59 @@ static const struct tensor_row {
 } rows[] = {
 #undef TENSOR
 #define TENSOR(archs, where, name, values, in, out, n)                                             \
-    {archs, where, name, values, DIM_##in, DIM_##out, DIM_##n},
+    {where, name, values, DIM_##in, DIM_##out, DIM_##n},
 #include "models/synth.def"
+#undef TENSOR
+#define TENSOR(...)
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
+/* Which rows are of an architecture. A set of architectures is an expression of A() and EVERY that is
+ * evaluated for one of them: all ones if it is a member, else 0. So there may be any number. */
+struct members {
+    int keys[N_KEYS], rows[N_ROWS];
+};
+#define A(id) (-(int)(arch == SYNTH_##id))
+#define EVERY (-1)
+
+static struct members members_of(enum arch_id arch)
+{
+    return (struct members){.keys =
+                                {
+#undef COUNT
+#undef BASE
+#undef REAL
+#undef FLAG
+#undef TEXT
+#define COUNT(archs, ...) archs,
+#define BASE(archs, ...)  archs,
+#define REAL(archs, ...)  archs,
+#define FLAG(archs, ...)  archs,
+#define TEXT(archs, ...)  archs,
+#include "models/synth.def"
+#undef COUNT
+#undef BASE
+#undef REAL
+#undef FLAG
+#undef TEXT
+#define COUNT(...)
+#define BASE(...)
+#define REAL(...)
+#define FLAG(...)
+#define TEXT(...)
+                                },
+                            .rows = {
+#undef TENSOR
+#define TENSOR(archs, ...) archs,
+#include "models/synth.def"
+#undef TENSOR
+                            }};
+}
+
 const char *synth_arch(size_t i)
 {
-    return i < N_ARCHS ? archs[i].name : NULL;
+    if (i >= N_ARCHS) return NULL;
+    return archs[i].name ? archs[i].name : architecture_names[archs[i].architecture];
 }
 
 const char *synth_shape(size_t i)
@@ -161,7 +222,7 @@ const char *synth_shape(size_t i)
 bool synth_makes(const char *architecture)
 {
     for (size_t i = 0; i < N_ARCHS; i++)
-        if (strcmp(archs[i].architecture, architecture) == 0) return true;
+        if (strcmp(architecture_names[archs[i].architecture], architecture) == 0) return true;
     return false;
 }
 
@@ -234,6 +295,8 @@ static void find_dims(uint32_t *d, const struct arch *a, const struct shape *s, 
 struct synth {
     const struct synth_options *o;
     const struct arch *arch;
+    const char *architecture;
+    struct members members;
     const struct shape *shape;
     uint32_t dims[N_DIMS];
     struct mix mix;
@@ -298,7 +361,7 @@ static void put_f32(struct synth *s, float v)
 static void put_row(struct synth *s, const struct key *k)
 {
     char name[96];
-    snprintf(name, sizeof name, "%s.%s", s->arch->architecture, k->name);
+    snprintf(name, sizeof name, "%s.%s", s->architecture, k->name);
     switch (k->kind) {
     case KEY_COUNT:
         if (s->dims[k->dim] == 0) break;
@@ -324,15 +387,15 @@ static void put_row(struct synth *s, const struct key *k)
 static void put_metadata(struct synth *s)
 {
     char name[64];
-    snprintf(name, sizeof name, "%s-%s", s->arch->name, s->shape->name);
+    snprintf(name, sizeof name, "%s-%s", s->o->arch, s->shape->name);
     put_key(s, "general.architecture", GGUF_STRING);
-    put_text(s, s->arch->architecture);
+    put_text(s, s->architecture);
     put_key(s, "general.name", GGUF_STRING);
     put_text(s, name);
     put_key(s, "tokenizer.ggml.model", GGUF_STRING);
     put_text(s, "no_vocab");
     for (size_t i = 0; i < N_KEYS; i++)
-        if (keys[i].archs >> (s->arch - archs) & 1) put_row(s, &keys[i]);
+        if (s->members.keys[i]) put_row(s, &keys[i]);
 }
 
 /* ---- tensors ------------------------------------------------------------------------------ */
@@ -498,13 +561,12 @@ static bool in_layer(const struct synth *s, enum where where, uint32_t layer)
 
 static enum status each_tensor(struct synth *s, tensor_pass *pass)
 {
-    const int id = (int)(s->arch - archs);
     enum status st = ST_OK;
     for (size_t i = 0; st == ST_OK && i < N_ROWS; i++)
-        if (rows[i].where == MODEL && rows[i].archs >> id & 1) st = pass_row(s, &rows[i], 0, pass);
+        if (rows[i].where == MODEL && s->members.rows[i]) st = pass_row(s, &rows[i], 0, pass);
     for (uint32_t l = 0; st == ST_OK && l < s->dims[DIM_L]; l++)
         for (size_t i = 0; st == ST_OK && i < N_ROWS; i++)
-            if (in_layer(s, rows[i].where, l) && rows[i].archs >> id & 1)
+            if (in_layer(s, rows[i].where, l) && s->members.rows[i])
                 st = pass_row(s, &rows[i], l, pass);
     return st;
 }
@@ -543,12 +605,12 @@ static enum status write_model(struct synth *s)
 static enum status choose(const char *what, const char *name, const char *(*names)(size_t),
                           size_t *out, struct err *e)
 {
-    char list[400] = "";
-    size_t at = 0;
+    char list[sizeof e->text] = "";
     for (size_t i = 0; names(i); i++) {
         *out = i;
         if (strcmp(names(i), name) == 0) return ST_OK;
-        at += (size_t)snprintf(list + at, sizeof list - at, " %s", names(i));
+        const size_t at = strlen(list);
+        snprintf(list + at, sizeof list - at, " %s", names(i));
     }
     return fail(e, ST_USAGE, "no %s '%s'; known:%s", what, name, list);
 }
@@ -567,6 +629,8 @@ enum status synth_write(const struct synth_options *o, struct synth_done *done, 
     if (choose("shape", o->shape, synth_shape, &shape, e) != ST_OK) return e->st;
     if (mix_find(&s.mix, o->type->name, e) != ST_OK) return e->st;
     s.arch = &archs[arch];
+    s.architecture = architecture_names[s.arch->architecture];
+    s.members = members_of((enum arch_id)arch);
     s.shape = &shapes[shape];
     find_dims(s.dims, s.arch, s.shape, o->layers);
     enum status st = write_model(&s);

@@ -133,12 +133,12 @@ static void run_arch(struct test *t, const struct test_case *c)
     temp_remove(dir);
 }
 
-/* No architecture of the golden models is left out. */
+/* No architecture of the golden models is left out, and none is without a golden model. */
 static void run_covers(struct test *t, const struct test_case *c)
 {
     char dir[4096], name[64];
     char **files;
-    size_t n = 0;
+    size_t n = 0, n_golden[ARCHITECTURE_COUNT] = {0};
     (void)c;
     snprintf(dir, sizeof dir, "%s/forward", t->options->vectors);
     if (!test_check(t, dir_list(&t->arena, dir, ".gguf.gz", &files, &n), "%s: no files", dir))
@@ -154,9 +154,13 @@ static void run_covers(struct test *t, const struct test_case *c)
             snprintf(name, sizeof name, "%.*s", (int)arch.len, arch.data);
             test_check(t, synth_makes(name), "%s: no random model of %s can be made", files[i],
                        name);
+            for (size_t a = 0; a < ARCHITECTURE_COUNT; a++)
+                n_golden[a] += strcmp(architecture_names[a], name) == 0;
         }
         gguf_close(&g);
     }
+    for (size_t a = 0; a < ARCHITECTURE_COUNT; a++)
+        test_check(t, n_golden[a] > 0, "%s: no golden model of %s", dir, architecture_names[a]);
 }
 
 void suite_synth(struct case_list *l)
