@@ -8,14 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char help[] =
+static const char help_above[] =
     "usage: assay synth --arch ARCH --shape SHAPE --type TYPE --out FILE [options]\n\n"
     "Writes a model with random weights. It has no tokenizer: it is for measuring speed, for\n"
     "loading and for judging, not for text. The same options and seed give the same file.\n\n"
-    "  --arch ARCH    llama (default), mixtral (llama with experts), mistral3, qwen2, qwen2moe,\n"
-    "                 qwen3, qwen3moe, gemma, gemma2, gemma3, phi2, phi3, gpt2, gptneox, gpt-oss,\n"
-    "                 falcon, stablelm, starcoder2, command-r, olmo2, granite, granitemoe,\n"
-    "                 deepseek2\n"
+    "  --arch ARCH    default llama; mixtral is a llama with experts; one of\n";
+
+static const char help_below[] =
     "  --shape SHAPE  tiny (2 layers of 256), 1b (like TinyLlama 1.1B), 8b (like Llama 3 8B), as\n"
     "                 far as the architecture allows; ARCH-SHAPE names both: llama-8b\n"
     "  --type TYPE    tensor type of every matrix (q4_K, f16, ...); norms, biases and routers are\n"
@@ -29,6 +28,21 @@ static const char help[] =
     "  assay synth --shape llama-8b --type Q4_K --out llama-8b-q4_K.gguf\n"
     "  assay synth --arch gpt-oss --shape tiny --type MXFP4 --out oss.gguf\n\n"
     "Exit status: 0 written, 1 failed, 2 usage.\n";
+
+/* The names of architectures between the two, in lines like those around them. */
+static void print_help(void)
+{
+    enum { INDENT = 17, WIDTH = 92 };
+    int at = 0;
+    fputs(help_above, stdout);
+    for (size_t i = 0; synth_arch(i); i++) {
+        const char *name = synth_arch(i), *end = synth_arch(i + 1) ? "," : "\n";
+        const bool fits = at > 0 && at + 2 + (int)strlen(name) <= WIDTH;
+        if (at > 0 && !fits) putchar('\n');
+        at = (fits ? at : 0) + printf("%*s%s%s", fits ? 1 : INDENT, "", name, end);
+    }
+    fputs(help_below, stdout);
+}
 
 struct args {
     struct synth_options o;
@@ -80,7 +94,7 @@ static int parse(int argc, char **argv, struct args *a)
             a->quiet = true;
             break;
         case 'h':
-            fputs(help, stdout);
+            print_help();
             return EXIT_PASS;
         default:
             return EXIT_USAGE;
