@@ -80,7 +80,7 @@ bool ref_load_has_experts(struct ref_loader *l)
     if (s->n_experts_used > s->n_experts || (s->n_experts_used == 0) != (s->n_experts == 0))
         ref_load_fail(l, "%u of %u experts cannot be used", s->n_experts_used, s->n_experts);
     if (s->n_experts > REF_MAX_EXPERTS)
-        ref_load_refuse(l, "key %s.expert_count is %u, more than %d", l->m->arch_name,
-                        s->n_experts, REF_MAX_EXPERTS);
+        ref_load_refuse(l, "key %s.expert_count is %u, more than %d", l->m->arch_name, s->n_experts,
+                        REF_MAX_EXPERTS);
     return !l->failed && s->n_experts > 0;
 }

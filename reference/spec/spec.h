@@ -1,5 +1,5 @@
-/* The fact tables (tensor types, operations, trace sites, architectures), shared by both sides of the
- * judge's line. Facts only: nothing here computes. */
+/* The fact tables (tensor types, operations, trace sites, architectures), shared by both sides of
+ * the judge's line. Facts only: nothing here computes. */
 #ifndef SPEC_H
 #define SPEC_H
 

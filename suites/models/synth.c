@@ -166,8 +166,8 @@ static const struct tensor_row {
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
-/* Which rows are of an architecture. A set of architectures is an expression of A() and EVERY that is
- * evaluated for one of them: all ones if it is a member, else 0. So there may be any number. */
+/* Which rows are of an architecture. A set of architectures is an expression of A() and EVERY that
+ * is evaluated for one of them: all ones if it is a member, else 0. So there may be any number. */
 struct members {
     int keys[N_KEYS], rows[N_ROWS];
 };
