@@ -15,7 +15,7 @@ _assay() {
             words="$("$assay" report --help 2>/dev/null | sed -n 's/^  \([a-z][a-z]*\)  *[A-Z].*/\1/p') --help"
         elif [[ $word == -* ]]; then
             [[ ${at[0]} == report ]] && at=(report "${at[1]}") || at=("${at[0]}")
-            words="$("$assay" "${at[@]}" --help 2>/dev/null | grep -oE '(^|[ ,(])--?[a-z][a-z-]*' | grep -oE -- '--?[a-z][a-z-]*' | sort -u) --help"
+            words="$("$assay" "${at[@]}" --help 2>/dev/null | sed -n 's/^  \(-.*\)/ \1/p' | grep -oE '^ (-[a-z], )?--?[a-z][a-z-]*' | grep -oE -- '--?[a-z][a-z-]*' | sort -u) --help"
         elif [[ ${at[0]} == test ]]; then
             words=$("$assay" test --list 2>/dev/null | grep -v '^#' | cut -d. -f1,2 | sort -u)
         fi

@@ -24,23 +24,45 @@ bool parse_f64(const char *s, double *out);
 enum option_kind {
     OPTION_FLAG,   /* bool *: set to true */
     OPTION_TEXT,   /* const char ** */
+    OPTION_TEXTS,  /* struct option_texts *: the option may be given several times */
     OPTION_COUNT,  /* uint64_t *, a whole number from min to max */
     OPTION_SHARE,  /* float *, a number from 0 to max */
+    OPTION_NUMBER, /* double *, a number that is not negative */
     OPTION_CACHE,  /* enum tensor_type *: a type of the KV cache */
     OPTION_CACHES, /* enum tensor_type [2], of K and V: "TYPE", or "TYPE,TYPE" */
 };
 
+enum { OPTION_TEXTS_MAX = 64 };
+
+struct option_texts {
+    const char *text[OPTION_TEXTS_MAX];
+    size_t n;
+};
+
+/* One option: what is parsed, and what --help, and from it the manual page and the completion, say
+ * of it. */
 struct option_row {
-    const char *name; /* without the two dashes; NULL: a letter only */
-    char letter;      /* 0: none */
+    const char *name; /* without the two dashes; NULL: the option has a letter only */
     enum option_kind kind;
     void *out;
+    char letter;          /* 0: none */
+    const char *argument; /* what --help calls the argument; NULL for a flag */
+    const char *help;     /* broken into lines by --help; \n begins a line. --help adds the types
+                             that OPTION_CACHE and OPTION_CACHES take */
+    const char *alias; /* a name of an older version that is still taken, and shown nowhere; NULL:
+                             there is none */
     uint64_t min, max; /* OPTION_COUNT, OPTION_SHARE */
+};
+
+/* What --help prints before and after the list of options. */
+struct option_help {
+    const char *before, *after; /* after: NULL for nothing */
 };
 
 /* Parses all options; --help and -h are there too. Returns -1 to go on, operands from argv[optind]
  * on, or the code to exit with, after a line that says why. argv[0] is the command's name. */
-int options_parse(int argc, char **argv, const char *help, const struct option_row *rows, size_t n);
+int options_parse(int argc, char **argv, const struct option_help *help,
+                  const struct option_row *rows, size_t n);
 
 /* The one operand that there must be, as *out; -1, or the code to exit with. what: "model". */
 int options_one(int argc, char **argv, const char *what, const char **out);

@@ -14,25 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay bench MODEL [options]\n\n"
     "Measures decode and prefill speed in tokens per second: median and spread (half the distance\n"
     "between the quartiles) over repetitions, after one that is not counted. For decoding also "
     "the\n"
     "bytes of weights per token, the bandwidth that this makes, and its share of the measured\n"
-    "memory bandwidth: of reading on the host, or of a copy on a device of its own.\n\n"
-    "  --subject LIST   backends, comma-separated: cpu, vulkan:1, cuda+general ... (default cpu)\n"
-    "  --prompt N       tokens of prefill (default 64)\n"
-    "  --gen N          tokens to decode after it (default 16)\n"
-    "  --repeat R       repetitions, up to 100 (default 5)\n"
-    "  --kv TYPE[,TYPE] types of the KV cache, of K and of V (default f32):\n"
-    "                   " CACHE_TYPES "\n"
-    "  --threads N      of the CPU (default: one per core)\n"
-    "  --json FILE      write a report\n\n"
+    "memory bandwidth: of reading on the host, or of a copy on a device of its own.\n\n",
     "examples:\n"
     "  assay bench model.gguf --subject cpu,vulkan\n"
     "  assay bench model.gguf --prompt 512 --gen 1 --repeat 3\n\n"
-    "Exit status: 0 measured, 1 failed or interrupted, 2 usage, 77 no such device here.\n";
+    "Exit status: 0 measured, 1 failed or interrupted, 2 usage, 77 no such device here.\n",
+};
 
 struct args {
     const char *model, *subjects, *json;
@@ -50,15 +43,21 @@ struct figures {
 static int parse(int argc, char **argv, struct args *a)
 {
     const struct option_row rows[] = {
-        {"subject", 0, OPTION_TEXT, &a->subjects, 0, 0},
-        {"prompt", 0, OPTION_COUNT, &a->prompt, 1, 1 << 20},
-        {"gen", 0, OPTION_COUNT, &a->gen, 1, 1 << 20},
-        {"repeat", 0, OPTION_COUNT, &a->repeat, 1, BENCH_MAX_SAMPLES},
-        {"kv", 0, OPTION_CACHES, a->kv, 0, 0},
-        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
-        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"subject", OPTION_TEXT, &a->subjects, .argument = "LIST",
+         .help = "backends, comma-separated: cpu, vulkan:1, cuda+general ... (default cpu)"},
+        {"prompt", OPTION_COUNT, &a->prompt, .argument = "N", .min = 1, .max = 1 << 20,
+         .help = "tokens of prefill (default 64)"},
+        {"gen", OPTION_COUNT, &a->gen, .argument = "N", .min = 1, .max = 1 << 20,
+         .help = "tokens to decode after it (default 16)"},
+        {"repeat", OPTION_COUNT, &a->repeat, .argument = "R", .min = 1, .max = BENCH_MAX_SAMPLES,
+         .help = "repetitions, up to 100 (default 5)"},
+        {"kv", OPTION_CACHES, a->kv, .argument = "TYPE[,TYPE]",
+         .help = "types of the KV cache, of K and of V (default f32)"},
+        {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
+         .help = "of the CPU (default: one per core)"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     return code >= 0 ? code : options_one(argc, argv, "model", &a->model);
 }
 

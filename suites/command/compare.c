@@ -17,28 +17,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay compare A B [-p TEXT | --tokens ID,...] [options]\n\n"
     "Compares two of: model (GGUF; stands for the reference run on it), trace (GGUF of 'assay\n"
     "trace' or of anything else; suites/locate/README.md lists the names), text log of\n"
     "llama-eval-callback (.gz too), logits as a numpy array (.npy), any GGUF of tensors.\n"
     "Against a model, bounds are derived, and every operation is judged from the inputs that the\n"
-    "other side had. Without one, values may differ by a share of the site's rms.\n\n"
-    "  -p, --prompt TEXT    the prompt that B was run on\n"
-    "  --tokens ID,...      the same as token ids (default: those held in the other side)\n"
-    "  --activations WAY    how the other engine rounds inputs of products: f32, f16, bf16, or q8\n"
-    "                       for what llama.cpp does per weight type (default: as a trace says; q8\n"
-    "                       for a log)\n"
-    "  --kv TYPE            its KV cache (default: as a trace or log says):\n"
-    "                       " CACHE_TYPES "\n"
-    "  --tolerance SHARE    of the rms, without a model (default 1e-3)\n"
-    "  --all-sites          a line for every site\n"
-    "  --json FILE          write a report\n\n"
+    "other side had. Without one, values may differ by a share of the site's rms.\n\n",
     "examples:\n"
     "  assay compare model.gguf trace.gguf\n"
     "  assay compare model.gguf eval-callback.log -p 'The capital of France is'\n"
     "  assay compare mine.gguf theirs.gguf --tolerance 1e-4\n\n"
-    "Exit status: 0 no defect, 1 a defect or an error, 2 usage.\n";
+    "Exit status: 0 no defect, 1 a defect or an error, 2 usage.\n",
+};
 
 struct args {
     const char *a, *b, *prompt, *tokens, *activations, *json;
@@ -60,21 +51,24 @@ struct side {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    const char *tolerance = NULL;
     const struct option_row rows[] = {
-        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
-        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
-        {"kv", 0, OPTION_CACHE, &a->kv, 0, 0},
-        {"activations", 0, OPTION_TEXT, &a->activations, 0, 0},
-        {"all-sites", 0, OPTION_FLAG, &a->all_sites, 0, 0},
-        {"tolerance", 0, OPTION_TEXT, &tolerance, 0, 0},
-        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"prompt", OPTION_TEXT, &a->prompt, .letter = 'p', .argument = "TEXT",
+         .help = "the prompt that B was run on"},
+        {"tokens", OPTION_TEXT, &a->tokens, .argument = "ID,...",
+         .help = "the same as token ids (default: those held in the other side)"},
+        {"activations", OPTION_TEXT, &a->activations, .argument = "WAY",
+         .help = "how the other engine rounds inputs of products: f32, f16, bf16, or q8 for what "
+                 "llama.cpp does per weight type (default: as a trace says; q8 for a log)"},
+        {"kv", OPTION_CACHE, &a->kv, .argument = "TYPE",
+         .help = "its KV cache (default: as a trace or log says)"},
+        {"tolerance", OPTION_NUMBER, &a->tolerance, .argument = "SHARE",
+         .help = "of the rms, without a model (default 1e-3)"},
+        {"all-sites", OPTION_FLAG, &a->all_sites, .help = "a line for every site"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     struct precision p;
     if (code >= 0) return code;
-    if (tolerance && (!parse_f64(tolerance, &a->tolerance) || !(a->tolerance >= 0)))
-        return cmd_usage("compare", "--tolerance '%s' is no share", tolerance);
     if (optind + 2 != argc) return cmd_usage("compare", "give two files");
     if (a->prompt && a->tokens) return cmd_usage("compare", "-p and --tokens exclude each other");
     if (a->activations && !precision_by_name(a->activations, &p))

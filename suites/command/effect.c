@@ -21,28 +21,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay effect MASTER [--types LIST] [--text FILE] [options]\n\n"
     "Encodes a model in F32, F16 or BF16 into tensor types and says what each costs: the\n"
     "reference on the encoded model against the reference on the master, on the same text. No\n"
-    "engine takes part, so none can be blamed. A type may also be a model file already encoded.\n\n"
-    "  --types LIST       tensor types, mixes, files (default Q8_0,Q6_K,Q5_K,Q4_K,Q3_K,Q2_K)\n"
-    "  --text FILE        any text, cut into sequences (default: 40 short prompts)\n"
-    "  --length N         tokens of a sequence (default 128, or the model's context)\n"
-    "  --max-tokens N     of the text (default 2048)\n"
-    "  --tensors          also one tensor at a time: which ones cost most\n"
-    "  --activations LIST precision study: inputs of products in f32, f16, bf16, q8 (as\n"
-    "                     llama.cpp does per weight type)\n"
-    "  --accumulate LIST  precision study: sums in f64, f32, f16\n"
-    "  --vectors DIR      golden data\n"
-    "  --threads N        (default: one per core)\n"
-    "  --json FILE        write a report\n\n"
+    "engine takes part, so none can be blamed. A type may also be a model file already "
+    "encoded.\n\n",
     "KL is in nats, over all positions; intervals are at 95 %. The study takes the first type of\n"
     "the list (or the master, without --types) and compares it with itself, exactly evaluated.\n\n"
     "examples:\n"
     "  assay effect model-f16.gguf --types Q4_K_M,Q8_0 --text book.txt\n"
     "  assay effect model-f16.gguf --types Q4_K --activations f32,f16,q8 --accumulate f64,f16\n\n"
-    "Exit status: 0 done, 1 an error or interrupted, 2 usage.\n";
+    "Exit status: 0 done, 1 an error or interrupted, 2 usage.\n",
+};
 
 enum { MAX_TYPES = 40, MAX_STUDIES = 16, STUDY_TOKENS = 64 };
 
@@ -70,18 +61,27 @@ struct work {
 static int parse(int argc, char **argv, struct args *a)
 {
     const struct option_row rows[] = {
-        {"types", 0, OPTION_TEXT, &a->types, 0, 0},
-        {"text", 0, OPTION_TEXT, &a->text, 0, 0},
-        {"length", 0, OPTION_COUNT, &a->length, 1, 1 << 24},
-        {"max-tokens", 0, OPTION_COUNT, &a->max_tokens, 1, 1 << 24},
-        {"tensors", 0, OPTION_FLAG, &a->tensors, 0, 0},
-        {"activations", 0, OPTION_TEXT, &a->activations, 0, 0},
-        {"accumulate", 0, OPTION_TEXT, &a->accumulate, 0, 0},
-        {"vectors", 0, OPTION_TEXT, &a->vectors, 0, 0},
-        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
-        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"types", OPTION_TEXT, &a->types, .argument = "LIST",
+         .help = "tensor types, mixes, files (default Q8_0,Q6_K,Q5_K,Q4_K,Q3_K,Q2_K)"},
+        {"text", OPTION_TEXT, &a->text, .argument = "FILE",
+         .help = "any text, cut into sequences (default: 40 short prompts)"},
+        {"length", OPTION_COUNT, &a->length, .argument = "N", .min = 1, .max = 1 << 24,
+         .help = "tokens of a sequence (default 128, or the model's context)"},
+        {"max-tokens", OPTION_COUNT, &a->max_tokens, .argument = "N", .min = 1, .max = 1 << 24,
+         .help = "of the text (default 2048)"},
+        {"tensors", OPTION_FLAG, &a->tensors,
+         .help = "also one tensor at a time: which ones cost most"},
+        {"activations", OPTION_TEXT, &a->activations, .argument = "LIST",
+         .help = "precision study: inputs of products in f32, f16, bf16, q8 (as llama.cpp does per "
+                 "weight type)"},
+        {"accumulate", OPTION_TEXT, &a->accumulate, .argument = "LIST",
+         .help = "precision study: sums in f64, f32, f16"},
+        {"vectors", OPTION_TEXT, &a->vectors, .argument = "DIR", .help = "golden data"},
+        {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
+         .help = "(default: one per core)"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     return code >= 0 ? code : options_one(argc, argv, "master", &a->master);
 }
 

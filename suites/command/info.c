@@ -6,16 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay info MODEL [options]\n\n"
     "Shows what a GGUF file holds: metadata, tensors, totals by type, the tokenizer, and the keys\n"
     "that the engine does not use. MODEL may be gzip-compressed; of a split model it is the first\n"
     "file, NAME-00001-of-0000N.gguf. A model that the engine cannot run is shown all the same, "
     "with\n"
-    "the reason.\n\n"
-    "  --all          arrays and texts in full\n"
-    "  --json FILE    write it as JSON too; '-' writes only that, to standard output\n\n"
-    "Exit status: 0 shown, 1 the file cannot be read, 2 usage.\n";
+    "the reason.\n\n",
+    "Exit status: 0 shown, 1 the file cannot be read, 2 usage.\n",
+};
 
 struct args {
     const char *path, *json;
@@ -25,10 +24,11 @@ struct args {
 static int parse(int argc, char **argv, struct args *a)
 {
     const struct option_row rows[] = {
-        {"all", 0, OPTION_FLAG, &a->all, 0, 0},
-        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"all", OPTION_FLAG, &a->all, .help = "arrays and texts in full"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE",
+         .help = "write it as JSON too; '-' writes only that, to standard output"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     return code >= 0 ? code : options_one(argc, argv, "model", &a->path);
 }
 

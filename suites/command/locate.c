@@ -13,26 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay locate MODEL [--subject S] [-p TEXT | --tokens ID,ID,...] [options]\n\n"
     "Runs the reference once, then the subject freely and fed with the reference's values at\n"
     "every site, and names the first operation that is wrong, apart from accumulated rounding.\n"
     "A wrong product is explained where a classic fault explains it: transposed, another\n"
-    "decoder, scales, permuted heads, epsilon, mask, and so on.\n\n"
-    "  --subject S        cpu, vulkan[:N], cuda[:N], cuda-sim, plugin:FILE.so (default cpu)\n"
-    "  -p, --prompt TEXT  the prompt (default: a short one)\n"
-    "  --tokens ID,...    the prompt, as token ids; nothing is added\n"
-    "  --all-sites        a line for every site, not one per layer\n"
-    "  --brief            prefill and decode only, no bisecting variants\n"
-    "  --threads N        threads of reference and CPU (default: one per core)\n"
-    "  --json FILE        write a report\n\n"
+    "decoder, scales, permuted heads, epsilon, mask, and so on.\n\n",
     "columns: 'free err' of the subject on its own, 'of dev' as a share of the error that the\n"
     "reference propagates to this place; 'local' error of the operation alone, fed with the\n"
     "reference's values, its bound, and the share of it that was used.\n\n"
     "examples:\n"
     "  assay locate model.gguf -p 'The capital of France is' --subject vulkan\n"
     "  assay locate model.gguf --tokens 1,5,9 --all-sites\n\n"
-    "Exit status: 0 no defect, 1 a defect or an error, 2 usage, 77 no such device here.\n";
+    "Exit status: 0 no defect, 1 a defect or an error, 2 usage, 77 no such device here.\n",
+};
 
 struct args {
     const char *model, *subject, *prompt, *tokens, *json;
@@ -43,15 +37,20 @@ struct args {
 static int parse(int argc, char **argv, struct args *a)
 {
     const struct option_row rows[] = {
-        {"subject", 0, OPTION_TEXT, &a->subject, 0, 0},
-        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
-        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
-        {"all-sites", 0, OPTION_FLAG, &a->all_sites, 0, 0},
-        {"brief", 0, OPTION_FLAG, &a->brief, 0, 0},
-        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
-        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"subject", OPTION_TEXT, &a->subject, .argument = "S",
+         .help = "cpu, vulkan[:N], cuda[:N], cuda-sim, plugin:FILE.so (default cpu)"},
+        {"prompt", OPTION_TEXT, &a->prompt, .letter = 'p', .argument = "TEXT",
+         .help = "the prompt (default: a short one)"},
+        {"tokens", OPTION_TEXT, &a->tokens, .argument = "ID,...",
+         .help = "the prompt, as token ids; nothing is added"},
+        {"all-sites", OPTION_FLAG, &a->all_sites,
+         .help = "a line for every site, not one per layer"},
+        {"brief", OPTION_FLAG, &a->brief, .help = "prefill and decode only, no bisecting variants"},
+        {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
+         .help = "threads of reference and CPU (default: one per core)"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     if (code >= 0 || (code = options_one(argc, argv, "model", &a->model)) >= 0) return code;
     if (a->prompt && a->tokens) return cmd_usage("locate", "-p and --tokens exclude each other");
     return -1;

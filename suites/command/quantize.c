@@ -13,22 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay quantize IN OUT --type TYPE [options]\n\n"
     "Writes the GGUF model IN to OUT with its matrices encoded in TYPE. Vectors, norms and "
     "routers\n"
     "stay as they are; rows that do not fill the type's blocks get llama.cpp's substitute. Prints\n"
     "what each tensor became and how far its values moved. OUT appears only when it is complete;\n"
-    "a name that ends in .gz makes it compressed.\n\n"
-    "  --type TYPE    a tensor type (q4_K, iq2_xs, f16, ...) for every matrix, or one of\n"
-    "                 llama.cpp's mixes (Q4_K_M, ...); mix:Q2_K, mix:Q6_K and mix:Q8_0 are the\n"
-    "                 mixes that are called like a type. Case does not matter.\n"
-    "  --threads N    threads (default: one per core)\n"
-    "  --json FILE    write the table as a report too\n"
-    "  -q, --quiet    print the totals only\n\n"
+    "a name that ends in .gz makes it compressed.\n\n",
     "example:\n"
     "  assay quantize model-f16.gguf model-q4.gguf --type Q4_K_M\n\n"
-    "Exit status: 0 written, 1 failed, 2 usage.\n";
+    "Exit status: 0 written, 1 failed, 2 usage.\n",
+};
 
 struct args {
     const char *in, *out, *type, *json;
@@ -51,12 +46,17 @@ struct outcome {
 static int parse(int argc, char **argv, struct args *a)
 {
     const struct option_row rows[] = {
-        {"type", 0, OPTION_TEXT, &a->type, 0, 0},
-        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
-        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
-        {"quiet", 'q', OPTION_FLAG, &a->quiet, 0, 0},
+        {"type", OPTION_TEXT, &a->type, .argument = "TYPE",
+         .help = "a tensor type (q4_K, iq2_xs, f16, ...) for every matrix, or one of llama.cpp's "
+                 "mixes (Q4_K_M, ...); mix:Q2_K, mix:Q6_K and mix:Q8_0 are the mixes that are "
+                 "called like a type. Case does not matter."},
+        {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
+         .help = "threads (default: one per core)"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE",
+         .help = "write the table as a report too"},
+        {"quiet", OPTION_FLAG, &a->quiet, .letter = 'q', .help = "print the totals only"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     if (code >= 0) return code;
     if (argc - optind != 2) return cmd_usage("quantize", "two names are wanted: IN and OUT");
     if (!a->type) return cmd_usage("quantize", "--type is missing");

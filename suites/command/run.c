@@ -12,32 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay run MODEL (-p TEXT | --tokens ID,ID,...) [options]\n\n"
     "Evaluates a prompt and generates text, or shows the most likely next tokens. MODEL is a GGUF\n"
-    "file, plain, gzip-compressed, or the first part of a split one.\n\n"
-    "  -p, --prompt TEXT   the prompt, as text; BOS is added as the model's file says\n"
-    "  --tokens ID,...     the prompt, as token ids; nothing is added\n"
-    "  -n N                tokens to generate (default 32)\n"
-    "  --top K             show the K most likely next tokens instead\n"
-    "  --subject S         backend: cpu, vulkan, cuda, cuda-sim, with :N for a device (default "
-    "cpu)\n"
-    "  --temperature T     0 = always the most likely token (default)\n"
-    "  --top-k K, --top-p P, --min-p P\n"
-    "                      sample from the K likeliest, from those that make up P, from those at\n"
-    "                      least P times as likely as the likeliest (default: from all)\n"
-    "  --seed N            of the sampling (default 1)\n"
-    "  --ctx N             cells of the KV cache (default: 4096, or the model's context if that "
-    "is\n"
-    "                      shorter, or what the prompt needs if that is longer)\n"
-    "  --kv TYPE[,TYPE]    types of the KV cache, of K and of V (default f32):\n"
-    "                      " CACHE_TYPES "\n"
-    "  --threads N         of the CPU (default: one per core)\n"
-    "  --json FILE         write prompt, tokens, text and likelihoods to FILE\n\n"
+    "file, plain, gzip-compressed, or the first part of a split one.\n\n",
     "examples:\n"
     "  assay run model.gguf -p 'The capital of France is' -n 16\n"
     "  assay run model.gguf -p 'The capital of France is' --top 5 --subject vulkan\n\n"
-    "Exit status: 0 done, 1 failed or interrupted, 2 usage, 77 no such device here.\n";
+    "Exit status: 0 done, 1 failed or interrupted, 2 usage, 77 no such device here.\n",
+};
 
 enum { DEFAULT_N = 32, DEFAULT_CTX = 4096 };
 
@@ -74,22 +57,38 @@ static int parse(int argc, char **argv, struct run_args *a)
 {
     uint64_t top_k = 0;
     const struct option_row rows[] = {
-        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
-        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
-        {NULL, 'n', OPTION_COUNT, &a->n, 1, INT32_MAX},
-        {"top", 0, OPTION_COUNT, &a->top, 1, 1000},
-        {"subject", 0, OPTION_TEXT, &a->subject, 0, 0},
-        {"temperature", 0, OPTION_SHARE, &a->sampler.temperature, 0, 100},
-        {"top-k", 0, OPTION_COUNT, &top_k, 0, INT32_MAX},
-        {"top-p", 0, OPTION_SHARE, &a->sampler.top_p, 0, 1},
-        {"min-p", 0, OPTION_SHARE, &a->sampler.min_p, 0, 1},
-        {"seed", 0, OPTION_COUNT, &a->sampler.state, 0, UINT64_MAX},
-        {"ctx", 0, OPTION_COUNT, &a->ctx, 1, INT32_MAX},
-        {"kv", 0, OPTION_CACHES, a->kv, 0, 0},
-        {"threads", 0, OPTION_COUNT, &a->threads, 1, 1024},
-        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"prompt", OPTION_TEXT, &a->prompt, .letter = 'p', .argument = "TEXT",
+         .help = "the prompt, as text; BOS is added as the model's file says"},
+        {"tokens", OPTION_TEXT, &a->tokens, .argument = "ID,...",
+         .help = "the prompt, as token ids; nothing is added"},
+        {NULL, OPTION_COUNT, &a->n, .letter = 'n', .argument = "N", .min = 1, .max = INT32_MAX,
+         .help = "tokens to generate (default 32)"},
+        {"top", OPTION_COUNT, &a->top, .argument = "K", .min = 1, .max = 1000,
+         .help = "show the K most likely next tokens instead"},
+        {"subject", OPTION_TEXT, &a->subject, .argument = "S",
+         .help = "backend: cpu, vulkan, cuda, cuda-sim, with :N for a device (default cpu)"},
+        {"temperature", OPTION_SHARE, &a->sampler.temperature, .argument = "T", .max = 100,
+         .help = "0 = always the most likely token (default)"},
+        {"top-k", OPTION_COUNT, &top_k, .argument = "K", .max = INT32_MAX,
+         .help = "sample from the K likeliest (default: from all)"},
+        {"top-p", OPTION_SHARE, &a->sampler.top_p, .argument = "P", .max = 1,
+         .help = "sample from the likeliest that make up P (default: from all)"},
+        {"min-p", OPTION_SHARE, &a->sampler.min_p, .argument = "P", .max = 1,
+         .help = "sample from those at least P times as likely as the likeliest (default: from "
+                 "all)"},
+        {"seed", OPTION_COUNT, &a->sampler.state, .argument = "N", .max = UINT64_MAX,
+         .help = "of the sampling (default 1)"},
+        {"ctx", OPTION_COUNT, &a->ctx, .argument = "N", .min = 1, .max = INT32_MAX,
+         .help = "cells of the KV cache (default: 4096, or the model's context if that is shorter, "
+                 "or what the prompt needs if that is longer)"},
+        {"kv", OPTION_CACHES, a->kv, .argument = "TYPE[,TYPE]",
+         .help = "types of the KV cache, of K and of V (default f32)"},
+        {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
+         .help = "of the CPU (default: one per core)"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE",
+         .help = "write prompt, tokens, text and likelihoods to FILE"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     if (code >= 0 || (code = options_one(argc, argv, "model", &a->model)) >= 0) return code;
     if (!a->prompt == !a->tokens)
         return cmd_usage("run", "give a prompt, either by -p or by --tokens");

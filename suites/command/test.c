@@ -12,26 +12,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay test [FILTER...] [options]\n\n"
     "Runs conformance cases. A case is named suite.op.type.shape.subject; a FILTER is the\n"
-    "beginning of a name up to a dot, or a shell pattern over all of it.\n\n"
-    "  --list             print the names in two groups, run nothing\n"
-    "  --subject LIST     only cases of these subjects (cpu, vulkan:1, vulkan+reduce ...)\n"
-    "  --seed N           seed of all random inputs (default 1)\n"
-    "  --quick            only cases of the developer's loop\n"
-    "  --rest             only the others\n"
-    "  --vectors DIR      golden data from this directory\n"
-    "  --ggml DIR         libggml-base.so is here: compare with it (suite peers)\n"
-    "  --json FILE        write a report\n"
-    "  --timeout SECONDS  for one case (default 300)\n"
-    "  --stop-on-failure  run nothing after the first case that fails\n"
-    "  -v, --verbose      a line for every case\n\n"
+    "beginning of a name up to a dot, or a shell pattern over all of it.\n\n",
     "examples:\n"
     "  assay test decode.q4_K             every subject's Q4_K decoder\n"
     "  assay test 'ops.mat*.*.cpu'        matvec and matmul on the CPU\n"
     "  assay test vectors --vectors DIR   fresh golden files\n\n"
-    "Exit status: 0 all passed, 1 a case failed or none matched, 2 usage, 77 all skipped.\n";
+    "Exit status: 0 all passed, 1 a case failed or none matched, 2 usage, 77 all skipped.\n",
+};
 
 struct test_args {
     struct run_options run;
@@ -43,19 +33,26 @@ static int parse(int argc, char **argv, struct test_args *a)
 {
     uint64_t timeout = a->run.timeout;
     const struct option_row rows[] = {
-        {"list", 0, OPTION_FLAG, &a->list, 0, 0},
-        {"subject", 0, OPTION_TEXT, &a->run.test.subjects, 0, 0},
-        {"seed", 0, OPTION_COUNT, &a->run.test.seed, 0, UINT64_MAX},
-        {"quick", 0, OPTION_FLAG, &a->run.test.quick_only, 0, 0},
-        {"rest", 0, OPTION_FLAG, &a->run.rest_only, 0, 0},
-        {"vectors", 0, OPTION_TEXT, &a->run.test.vectors, 0, 0},
-        {"ggml", 0, OPTION_TEXT, &a->run.test.ggml, 0, 0},
-        {"json", 0, OPTION_TEXT, &a->json, 0, 0},
-        {"timeout", 0, OPTION_COUNT, &timeout, 1, 86400},
-        {"stop-on-failure", 0, OPTION_FLAG, &a->run.stop, 0, 0},
-        {"verbose", 'v', OPTION_FLAG, &a->run.verbose, 0, 0},
+        {"list", OPTION_FLAG, &a->list, .help = "print the names in two groups, run nothing"},
+        {"subject", OPTION_TEXT, &a->run.test.subjects, .argument = "LIST",
+         .help = "only cases of these subjects (cpu, vulkan:1, vulkan+reduce ...)"},
+        {"seed", OPTION_COUNT, &a->run.test.seed, .argument = "N", .max = UINT64_MAX,
+         .help = "seed of all random inputs (default 1)"},
+        {"quick", OPTION_FLAG, &a->run.test.quick_only,
+         .help = "only cases of the developer's loop"},
+        {"rest", OPTION_FLAG, &a->run.rest_only, .help = "only the others"},
+        {"vectors", OPTION_TEXT, &a->run.test.vectors, .argument = "DIR",
+         .help = "golden data from this directory"},
+        {"ggml", OPTION_TEXT, &a->run.test.ggml, .argument = "DIR",
+         .help = "libggml-base.so is here: compare with it (suite peers)"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
+        {"timeout", OPTION_COUNT, &timeout, .argument = "SECONDS", .min = 1, .max = 86400,
+         .help = "for one case (default 300)"},
+        {"stop-on-failure", OPTION_FLAG, &a->run.stop,
+         .help = "run nothing after the first case that fails"},
+        {"verbose", OPTION_FLAG, &a->run.verbose, .letter = 'v', .help = "a line for every case"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     a->run.timeout = (unsigned)timeout;
     a->run.filters = (const char *const *)(argv + optind);
     a->run.n_filters = (size_t)(argc - optind);

@@ -12,23 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay trace MODEL --out FILE.gguf [--subject S] [-p TEXT | --tokens ID,...] "
     "[options]\n\n"
     "Runs a subject and writes the values at the sites of its pass as a GGUF file of f32 tensors\n"
-    "(NAME.gguf.gz: compressed), to be compared by 'assay compare'.\n\n"
-    "  --out FILE         where to (required)\n"
-    "  --subject S        cpu, vulkan[:N], cuda[:N], cuda-sim, plugin:FILE.so, or reference\n"
-    "                     (default cpu)\n"
-    "  -p, --prompt TEXT  the prompt (default: a short one)\n"
-    "  --tokens ID,...    the prompt, as token ids; nothing is added\n"
-    "  --sites LIST       sites to write, such as q,k,l_out,result_output (default: all)\n"
-    "  --layers A-B       layers to write (default: all)\n"
-    "  --decode           token by token, not the prompt at once\n"
-    "  --kv TYPE          type of the KV cache (default f32):\n"
-    "                     " CACHE_TYPES "\n"
-    "  --list             print the sites: our name, llama.cpp's, shape and meaning\n\n"
-    "Exit status: 0 written, 1 an error, 2 usage, 77 no such device here.\n";
+    "(NAME.gguf.gz: compressed), to be compared by 'assay compare'.\n\n",
+    "Exit status: 0 written, 1 an error, 2 usage, 77 no such device here.\n",
+};
 
 struct args {
     const char *model, *subject, *prompt, *tokens, *out, *sites, *layers;
@@ -82,17 +72,24 @@ static int check_sites(const struct args *a)
 static int parse(int argc, char **argv, struct args *a)
 {
     const struct option_row rows[] = {
-        {"subject", 0, OPTION_TEXT, &a->subject, 0, 0},
-        {"prompt", 'p', OPTION_TEXT, &a->prompt, 0, 0},
-        {"tokens", 0, OPTION_TEXT, &a->tokens, 0, 0},
-        {"out", 0, OPTION_TEXT, &a->out, 0, 0},
-        {"sites", 0, OPTION_TEXT, &a->sites, 0, 0},
-        {"layers", 0, OPTION_TEXT, &a->layers, 0, 0},
-        {"decode", 0, OPTION_FLAG, &a->decode, 0, 0},
-        {"kv", 0, OPTION_CACHE, &a->kv, 0, 0},
-        {"list", 0, OPTION_FLAG, &a->list, 0, 0},
+        {"out", OPTION_TEXT, &a->out, .argument = "FILE", .help = "where to (required)"},
+        {"subject", OPTION_TEXT, &a->subject, .argument = "S",
+         .help = "cpu, vulkan[:N], cuda[:N], cuda-sim, plugin:FILE.so, or reference (default cpu)"},
+        {"prompt", OPTION_TEXT, &a->prompt, .letter = 'p', .argument = "TEXT",
+         .help = "the prompt (default: a short one)"},
+        {"tokens", OPTION_TEXT, &a->tokens, .argument = "ID,...",
+         .help = "the prompt, as token ids; nothing is added"},
+        {"sites", OPTION_TEXT, &a->sites, .argument = "LIST",
+         .help = "sites to write, such as q,k,l_out,result_output (default: all)"},
+        {"layers", OPTION_TEXT, &a->layers, .argument = "A-B",
+         .help = "layers to write (default: all)"},
+        {"decode", OPTION_FLAG, &a->decode, .help = "token by token, not the prompt at once"},
+        {"kv", OPTION_CACHE, &a->kv, .argument = "TYPE",
+         .help = "type of the KV cache (default f32)"},
+        {"list", OPTION_FLAG, &a->list,
+         .help = "print the sites: our name, llama.cpp's, shape and meaning"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     if (code >= 0 || a->list) return code;
     if ((code = options_one(argc, argv, "model", &a->model)) >= 0) return code;
     if (a->layers && !parse_layers(a->layers, a))

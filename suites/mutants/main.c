@@ -13,18 +13,13 @@
 
 #define NAME "assay-mutants"
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay-mutants [WHICH...] [options]\n\n"
     "Puts one fault after the other into the engine's sources, compiles it, and runs the cases\n"
     "that must catch it. WHICH is a class of faults (A3), a mutant (A3.q4_k.top-bits) or a shell\n"
-    "pattern; without one, all. Needs a build tree.\n\n"
-    "  --list             print what there is, run nothing\n"
-    "  --check            every class of faults has a mutant or a reason for none\n"
-    "  --control SUBJECT  build the same way without a fault: all those cases must pass\n"
-    "  --build DIR        the build tree (default: where this program lies)\n"
-    "  --keep             leave mutated sources and programs in DIR/mutants\n"
-    "  --json FILE        write a report\n\n"
-    "Exit status: 0 all were caught, 1 one survived, 2 usage, 77 none could run.\n";
+    "pattern; without one, all. Needs a build tree.\n\n",
+    "Exit status: 0 all were caught, 1 one survived, 2 usage, 77 none could run.\n",
+};
 
 struct mutants_args {
     const char *build, *json, *control;
@@ -36,11 +31,18 @@ struct mutants_args {
 static int parse(int argc, char **argv, struct mutants_args *a)
 {
     const struct option_row rows[] = {
-        {"list", 0, OPTION_FLAG, &a->list, 0, 0},       {"check", 0, OPTION_FLAG, &a->check, 0, 0},
-        {"control", 0, OPTION_TEXT, &a->control, 0, 0}, {"build", 0, OPTION_TEXT, &a->build, 0, 0},
-        {"keep", 0, OPTION_FLAG, &a->keep, 0, 0},       {"json", 0, OPTION_TEXT, &a->json, 0, 0},
+        {"list", OPTION_FLAG, &a->list, .help = "print what there is, run nothing"},
+        {"check", OPTION_FLAG, &a->check,
+         .help = "every class of faults has a mutant or a reason for none"},
+        {"control", OPTION_TEXT, &a->control, .argument = "SUBJECT",
+         .help = "build the same way without a fault: all those cases must pass"},
+        {"build", OPTION_TEXT, &a->build, .argument = "DIR",
+         .help = "the build tree (default: where this program lies)"},
+        {"keep", OPTION_FLAG, &a->keep,
+         .help = "leave mutated sources and programs in DIR/mutants"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
     };
-    int code = options_parse(argc, argv, help, rows, sizeof rows / sizeof *rows);
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     a->which = argv + optind;
     a->n_which = argc - optind;
     return code;
