@@ -3,20 +3,19 @@
 #include "engine/backend.h"
 #include "base/terminal.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay devices [options]\n\n"
     "Lists the devices of every backend: driver, version, memory, subgroup size, and the features\n"
-    "that the backend uses or misses. A backend without a device is listed with the reason.\n\n"
-    "  --json FILE    write it as JSON too; '-' writes only that, to standard output\n\n"
+    "that the backend uses or misses. A backend without a device is listed with the reason.\n\n",
     "A device is chosen by --subject vulkan:1, or by ASSAY_VULKAN_DEVICE or ASSAY_CUDA_DEVICE.\n"
     "Words after it force the kernels that another device would get: --subject "
     "vulkan+reduce+half.\n\n"
-    "Exit status: 0 listed, 1 the file cannot be written, 2 usage.\n";
+    "Exit status: 0 listed, 1 the file cannot be written, 2 usage.\n",
+};
 
 static const char *const names[] = {"cpu", "vulkan", "cuda", "cuda-sim"};
 
@@ -101,27 +100,19 @@ static int write_json(json_t *root, const char *path)
 
 int cmd_devices(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", required_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     const char *path = NULL;
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'j') {
-            path = optarg;
-        } else if (c == 'h') {
-            fputs(help, stdout);
-            return EXIT_PASS;
-        } else {
-            return EXIT_USAGE;
-        }
-    }
+    const struct option_row rows[] = {
+        {"json", OPTION_TEXT, &path, .argument = "FILE",
+         .help = "write it as JSON too; '-' writes only that, to standard output"},
+    };
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
     if (optind != argc) return cmd_usage("devices", "no name is wanted: '%s'", argv[optind]);
     json_t *devices = json_array(), *absent = json_array();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         list_backend(names[i], !path || strcmp(path, "-") != 0, devices, absent);
     json_t *root = json_pack("{s:o, s:o}", "devices", devices, "absent", absent);
-    int code = path ? write_json(root, path) : EXIT_PASS;
+    code = path ? write_json(root, path) : EXIT_PASS;
     json_decref(root);
     return code;
 }

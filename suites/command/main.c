@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(argv[1], commands[i].name) != 0) continue;
-        char name[32]; /* what getopt's messages begin with */
+        char name[32]; /* what messages about options begin with */
         snprintf(name, sizeof name, "assay %s", commands[i].name);
         argv[1] = name;
         int code = commands[i].run(argc - 1, argv + 1);

@@ -14,7 +14,6 @@
 #include "subject/environment.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +21,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static const char help[] =
+static const struct option_help help = {
     "usage: assay qualify [MODEL... | --all-archs | --archs LIST] [options]\n\n"
     "Judges models (GGUF; without one: primer-4m, a small trained model that comes along). A "
     "model\n"
@@ -35,17 +34,10 @@ static const char help[] =
     "With --all-archs, small random models of every architecture ('assay synth') take the place "
     "of\n"
     "models, and the output is a matrix of architectures and types for each subject: the share of\n"
-    "the error bound that was used, 'tie', 'FAIL', or 'skip'.\n\n"
-    "  --all-archs       every architecture\n"
-    "  --archs LIST      some of them (qwen2,gemma2,gpt-oss,...)\n"
-    "  --types LIST      tensor types and mixes (Q4_K,Q4_K_M,...), or all (default: every type)\n"
-    "  --subjects LIST   cpu, vulkan[:N], cuda[:N], cuda-sim, or all (default: cpu,vulkan,cuda)\n"
-    "  --prompts FILE    one prompt a line (default: 40 short ones)\n"
-    "  --out DIR         where report.json goes (default: report); a name in .json is the file\n"
-    "  --vectors DIR     golden data\n"
-    "  --threads N       threads of reference and CPU (default: one per core)\n\n"
+    "the error bound that was used, 'tie', 'FAIL', or 'skip'.\n\n",
     "Exit status: 0 every subject that ran conforms, 1 one does not or an error, 2 usage,\n"
-    "77 no subject could run.\n";
+    "77 no subject could run.\n",
+};
 
 enum { MAX_TYPES = 64 };
 
@@ -59,58 +51,26 @@ struct args {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum { TYPES = 256, SUBJECTS, PROMPTS, OUT, VECTORS, THREADS, ALL_ARCHS, ARCHS, HELP };
-    static const struct option options[] = {
-        {"types", required_argument, NULL, TYPES},
-        {"type", required_argument, NULL, TYPES},
-        {"subjects", required_argument, NULL, SUBJECTS},
-        {"subject", required_argument, NULL, SUBJECTS},
-        {"prompts", required_argument, NULL, PROMPTS},
-        {"out", required_argument, NULL, OUT},
-        {"vectors", required_argument, NULL, VECTORS},
-        {"threads", required_argument, NULL, THREADS},
-        {"all-archs", no_argument, NULL, ALL_ARCHS},
-        {"archs", required_argument, NULL, ARCHS},
-        {"arch", required_argument, NULL, ARCHS},
-        {"help", no_argument, NULL, HELP},
-        {NULL, 0, NULL, 0},
+    bool all_archs = false;
+    const struct option_row rows[] = {
+        {"all-archs", OPTION_FLAG, &all_archs, .help = "every architecture"},
+        {"archs", OPTION_TEXT, &a->archs, .argument = "LIST", .alias = "arch",
+         .help = "some of them (qwen2,gemma2,gpt-oss,...)"},
+        {"types", OPTION_TEXT, &a->types, .argument = "LIST", .alias = "type",
+         .help = "tensor types and mixes (Q4_K,Q4_K_M,...), or all (default: every type)"},
+        {"subjects", OPTION_TEXT, &a->subjects, .argument = "LIST", .alias = "subject",
+         .help = "cpu, vulkan[:N], cuda[:N], cuda-sim, or all (default: cpu,vulkan,cuda)"},
+        {"prompts", OPTION_TEXT, &a->prompts, .argument = "FILE",
+         .help = "one prompt a line (default: 40 short ones)"},
+        {"out", OPTION_TEXT, &a->out, .argument = "DIR",
+         .help = "where report.json goes (default: report); a name in .json is the file"},
+        {"vectors", OPTION_TEXT, &a->vectors, .argument = "DIR", .help = "golden data"},
+        {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
+         .help = "threads of reference and CPU (default: one per core)"},
     };
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        switch (c) {
-        case TYPES:
-            a->types = optarg;
-            break;
-        case SUBJECTS:
-            a->subjects = optarg;
-            break;
-        case PROMPTS:
-            a->prompts = optarg;
-            break;
-        case OUT:
-            a->out = optarg;
-            break;
-        case VECTORS:
-            a->vectors = optarg;
-            break;
-        case THREADS:
-            if (!parse_u64(optarg, 1, 1024, &a->threads))
-                return cmd_usage("qualify", "--threads '%s' is not 1 to 1024", optarg);
-            break;
-        case ALL_ARCHS:
-            a->archs = "all";
-            break;
-        case ARCHS:
-            a->archs = optarg;
-            break;
-        case 'h':
-        case HELP:
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
+    if (all_archs) a->archs = "all";
     a->models = argv + optind;
     a->n_models = (size_t)(argc - optind);
     if (a->archs && (a->n_models || a->prompts))

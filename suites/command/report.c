@@ -45,7 +45,7 @@ int cmd_report(int argc, char **argv)
     }
     for (size_t i = 0; i < N_ACTIONS; i++) {
         if (strcmp(argv[1], actions[i].name) != 0) continue;
-        char name[48]; /* what getopt's messages begin with */
+        char name[48]; /* what messages about options begin with */
         snprintf(name, sizeof name, "assay report %s", actions[i].name);
         argv[1] = name;
         return actions[i].run(argc - 1, argv + 1);

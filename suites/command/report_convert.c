@@ -6,7 +6,6 @@
 #include "reports/validate.h"
 
 #include <dirent.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +13,10 @@
 
 /* ---- one report into another format ------------------------------------------------------ */
 
-static const char convert_help[] =
-    "usage: assay report html|svg|markdown|junit|sarif|csv REPORT [options]\n\n"
-    "  --out FILE     write to this file instead of to standard output\n"
-    "  --table NAME   csv: cases (default) or bench\n";
+static const struct option_help convert_help = {
+    "usage: assay report html|svg|markdown|junit|sarif|csv REPORT [options]\n\n",
+    NULL,
+};
 
 static enum status convert(struct buffer *out, const char *format, const json_t *report,
                            const char *table, struct err *e)
@@ -33,22 +32,14 @@ static enum status convert(struct buffer *out, const char *format, const json_t 
 
 int report_convert(int argc, char **argv)
 {
-    static const struct option options[] = {{"out", required_argument, NULL, 'o'},
-                                            {"table", required_argument, NULL, 't'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     const char *out = NULL, *table = NULL;
-    int c;
-    while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-        if (c == 'o')
-            out = optarg;
-        else if (c == 't')
-            table = optarg;
-        else if (c == 'h')
-            return fputs(convert_help, stdout), EXIT_PASS;
-        else
-            return EXIT_USAGE;
-    }
+    const struct option_row rows[] = {
+        {"out", OPTION_TEXT, &out, .letter = 'o', .argument = "FILE",
+         .help = "write to this file instead of to standard output"},
+        {"table", OPTION_TEXT, &table, .argument = "NAME", .help = "csv: cases (default) or bench"},
+    };
+    int code = options_parse(argc, argv, &convert_help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
     if (optind + 1 != argc)
         return cmd_usage("report", "%s takes one report", report_action(argv[0]));
     struct err e = {0};
@@ -64,13 +55,13 @@ int report_convert(int argc, char **argv)
 
 /* ---- validate ---------------------------------------------------------------------------- */
 
-static const char validate_help[] =
+static const struct option_help validate_help = {
     "usage: assay report validate REPORT...\n\n"
     "Checks reports against the schema that this program carries, and that summary and\n"
     "coverage are what the cases add up to. A report that is not complete (killed or\n"
-    "interrupted) is valid; it is said.\n\n"
-    "  --schema       print the schema\n\n"
-    "Exit status: 0 all are valid, 1 one is not, 2 usage.\n";
+    "interrupted) is valid; it is said.\n\n",
+    "Exit status: 0 all are valid, 1 one is not, 2 usage.\n",
+};
 
 static enum status validate_one(const char *path, bool *valid, struct err *e)
 {
@@ -101,12 +92,13 @@ static enum status validate_one(const char *path, bool *valid, struct err *e)
 
 int report_validate(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"schema", no_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'h') return fputs(validate_help, stdout), EXIT_PASS;
-        if (c != 's') return EXIT_USAGE;
+    bool print_schema = false;
+    const struct option_row rows[] = {
+        {"schema", OPTION_FLAG, &print_schema, .help = "print the schema"},
+    };
+    int code = options_parse(argc, argv, &validate_help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
+    if (print_schema) {
         struct span schema = embedded_file("schema.json");
         fwrite(schema.data, 1, schema.size, stdout);
         return EXIT_PASS;
@@ -121,13 +113,11 @@ int report_validate(int argc, char **argv)
 
 /* ---- merge ------------------------------------------------------------------------------- */
 
-static const char merge_help[] =
+static const struct option_help merge_help = {
     "usage: assay report merge FILE|DIR... --out FILE [options]\n\n"
-    "Merges reports into one; a directory stands for all its .json and .json.gz files.\n\n"
-    "  --out FILE      the merged report\n"
-    "  --any-version   also reports of different builds of assay\n"
-    "  --junit FILE    also as JUnit XML\n"
-    "  --html FILE     also as a page\n";
+    "Merges reports into one; a directory stands for all its .json and .json.gz files.\n\n",
+    NULL,
+};
 
 enum { MAX_FILES = 65536 };
 
@@ -189,33 +179,16 @@ static enum status also_as(const char *path, const json_t *report, const char *f
 
 int report_merge_files(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"out", required_argument, NULL, 'o'},   {"any-version", no_argument, NULL, 'a'},
-        {"junit", required_argument, NULL, 'j'}, {"html", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
     const char *out = NULL, *junit = NULL, *html = NULL;
     bool any = false;
-    int c;
-    while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-        switch (c) {
-        case 'o':
-            out = optarg;
-            break;
-        case 'a':
-            any = true;
-            break;
-        case 'j':
-            junit = optarg;
-            break;
-        case 'w':
-            html = optarg;
-            break;
-        case 'h':
-            return fputs(merge_help, stdout), EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
+    const struct option_row rows[] = {
+        {"out", OPTION_TEXT, &out, .letter = 'o', .argument = "FILE", .help = "the merged report"},
+        {"any-version", OPTION_FLAG, &any, .help = "also reports of different builds of assay"},
+        {"junit", OPTION_TEXT, &junit, .argument = "FILE", .help = "also as JUnit XML"},
+        {"html", OPTION_TEXT, &html, .argument = "FILE", .help = "also as a page"},
+    };
+    int code = options_parse(argc, argv, &merge_help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
     if (!out) return cmd_usage("report", "--out is missing");
     if (optind == argc) return cmd_usage("report", "no reports to merge");
     struct err e = {0};

@@ -5,24 +5,22 @@
 #include "base/terminal.h"
 #include "base/text.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { MAX_SHOWN = 20 };
 
-static void print_help(void)
+/* What --help says before the options: all kinds of changes, one a line. */
+static const char *kinds_of_change(char *out, size_t cap)
 {
-    printf("usage: assay report diff OLD NEW [options]\n\n"
-           "What changed from one report to another:\n\n");
-    for (int k = 0; k < DIFF_END; k++)
-        printf("  %-10s %s%s\n", diff_kinds[k].name, diff_kinds[k].what,
-               diff_kinds[k].alarm ? " (*)" : "");
-    printf("\n  --ignore LIST  kinds with (*) that are no reason to fail\n"
-           "  --all          name all, not only the first %d of each kind\n"
-           "  --json FILE    write the comparison\n\n"
-           "Exit status: 0 nothing with (*), 1 something or NEW is not complete, 2 usage.\n",
-           MAX_SHOWN);
+    size_t n = (size_t)snprintf(out, cap,
+                                "usage: assay report diff OLD NEW [options]\n\n"
+                                "What changed from one report to another:\n\n");
+    for (int k = 0; k < DIFF_END && n < cap; k++)
+        n += (size_t)snprintf(out + n, cap - n, "  %-10s %s%s\n", diff_kinds[k].name,
+                              diff_kinds[k].what, diff_kinds[k].alarm ? " (*)" : "");
+    if (n + 1 < cap) strcpy(out + n, "\n");
+    return out;
 }
 
 static bool is_listed(const char *list, const char *name)
@@ -100,49 +98,48 @@ static int judge(const json_t *after, const json_t *diff, const char *ignore, bo
     return alarms || !complete ? EXIT_FAIL : EXIT_PASS;
 }
 
+struct diff_args {
+    const char *ignore, *out;
+    bool all;
+};
+
+static int parse(int argc, char **argv, struct diff_args *a)
+{
+    char text[2048];
+    const struct option_help help = {
+        kinds_of_change(text, sizeof text),
+        "Exit status: 0 nothing with (*), 1 something or NEW is not complete, 2 usage.\n",
+    };
+    const struct option_row rows[] = {
+        {"ignore", OPTION_TEXT, &a->ignore, .argument = "LIST",
+         .help = "kinds with (*) that are no reason to fail"},
+        {"all", OPTION_FLAG, &a->all, .help = "name all of each kind, not only the first ones"},
+        {"json", OPTION_TEXT, &a->out, .argument = "FILE", .help = "write the comparison"},
+    };
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
+    if (optind + 2 != argc) return cmd_usage("report", "diff takes two reports");
+    return check_list(a->ignore);
+}
+
 int report_compare(int argc, char **argv)
 {
-    static const struct option options[] = {{"ignore", required_argument, NULL, 'i'},
-                                            {"all", no_argument, NULL, 'a'},
-                                            {"json", required_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    const char *ignore = NULL, *out = NULL;
-    bool all = false;
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        switch (c) {
-        case 'i':
-            ignore = optarg;
-            break;
-        case 'a':
-            all = true;
-            break;
-        case 'j':
-            out = optarg;
-            break;
-        case 'h':
-            return print_help(), EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
-    if (optind + 2 != argc) return cmd_usage("report", "diff takes two reports");
-    if ((c = check_list(ignore)) >= 0) return c;
+    struct diff_args a = {0};
+    int code = parse(argc, argv, &a);
+    if (code >= 0) return code;
     struct err e = {0};
-    struct buffer text = {0};
+    struct buffer json = {0};
     json_t *before = NULL, *after = NULL, *diff = NULL;
-    int code = EXIT_PASS;
     enum status st = report_load(&before, argv[optind], &e);
     if (st == ST_OK) st = report_load(&after, argv[optind + 1], &e);
     if (st == ST_OK) {
         diff = diff_make(before, after);
-        code = judge(after, diff, ignore, all);
-        buffer_json(&text, diff, JSON_INDENT(1));
-        buffer_put(&text, "\n");
-        if (out) st = buffer_save(&text, out, &e);
+        code = judge(after, diff, a.ignore, a.all);
+        buffer_json(&json, diff, JSON_INDENT(1));
+        buffer_put(&json, "\n");
+        if (a.out) st = buffer_save(&json, a.out, &e);
     }
-    buffer_free(&text);
+    buffer_free(&json);
     json_decref(diff);
     json_decref(before);
     json_decref(after);

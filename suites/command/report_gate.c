@@ -10,93 +10,78 @@
 #include "base/terminal.h"
 #include "base/text.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_LOGS = 64 };
-
 struct gate_args {
     const char *policy, *today, *json, *out, *product, *version;
-    const char *logs[MAX_LOGS];
-    size_t n_logs;
+    struct option_texts logs;
     const char *report;
 };
 
-static const char gate_help[] =
+static const struct option_help gate_help = {
     "usage: assay report gate REPORT --policy FILE [options]\n\n"
     "Judges a report by a policy: which cells (suite, operation, type, subject) must pass,\n"
     "what may be skipped, which failures are waived. A cell that is missing is a failure, a\n"
-    "waiver that has expired too. reports/README.md describes policies.\n\n"
-    "  --policy FILE   the policy, JSON\n"
-    "  --today DAY     judge expiry as of this day (default: $SOURCE_DATE_EPOCH, else today)\n"
-    "  --json FILE     write the judgement\n"
-    "  --schema        print the schema of policies\n\n"
-    "Exit status: 0 the policy is met, 1 it is not, 2 usage.\n";
+    "waiver that has expired too. reports/README.md describes policies.\n\n",
+    "Exit status: 0 the policy is met, 1 it is not, 2 usage.\n",
+};
 
-static const char signoff_help[] =
+static const struct option_help signoff_help = {
     "usage: assay report signoff REPORT --policy FILE --out DIR --product NAME\n"
     "                            --version V [options]\n\n"
     "Makes a release directory: report, page, JUnit, policy, its judgement, environment,\n"
     "logs, a one-page statement, and SHA256SUMS. The same inputs make the same bytes. If the\n"
-    "policy is not met, nothing is made.\n\n"
-    "  --policy FILE   the policy, JSON\n"
-    "  --out DIR       a new or empty directory\n"
-    "  --product NAME  what is released, for the statement\n"
-    "  --version V     and which version of it\n"
-    "  --log FILE      take this file along; may be repeated\n"
-    "  --today DAY     judge expiry as of this day (default: $SOURCE_DATE_EPOCH, else today)\n\n"
-    "Exit status: 0 made, 1 the policy is not met or an error, 2 usage.\n";
+    "policy is not met, nothing is made.\n\n",
+    "Exit status: 0 made, 1 the policy is not met or an error, 2 usage.\n",
+};
 
-/* Returns -1 to go on. */
-static int parse(int argc, char **argv, const char *help, struct gate_args *a)
+/* The report that is judged, and by what; -1 to go on. */
+static int take_report(int argc, char **argv, struct gate_args *a)
 {
-    static const struct option options[] = {
-        {"policy", required_argument, NULL, 'p'},  {"today", required_argument, NULL, 't'},
-        {"json", required_argument, NULL, 'j'},    {"out", required_argument, NULL, 'o'},
-        {"product", required_argument, NULL, 'n'}, {"version", required_argument, NULL, 'v'},
-        {"log", required_argument, NULL, 'l'},     {"schema", no_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
-    struct span schema = embedded_file("policy.schema.json");
-    int c;
-    while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-        switch (c) {
-        case 'p':
-            a->policy = optarg;
-            break;
-        case 't':
-            a->today = optarg;
-            break;
-        case 'j':
-            a->json = optarg;
-            break;
-        case 'o':
-            a->out = optarg;
-            break;
-        case 'n':
-            a->product = optarg;
-            break;
-        case 'v':
-            a->version = optarg;
-            break;
-        case 'l':
-            if (a->n_logs == MAX_LOGS) return cmd_usage("report", "more than %d logs", MAX_LOGS);
-            a->logs[a->n_logs++] = optarg;
-            break;
-        case 's':
-            fwrite(schema.data, 1, schema.size, stdout);
-            return EXIT_PASS;
-        case 'h':
-            fputs(help, stdout);
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
     if (optind + 1 != argc)
         return cmd_usage("report", "%s takes one report", report_action(argv[0]));
     if (!a->policy) return cmd_usage("report", "--policy is missing");
     a->report = argv[optind];
+    return -1;
+}
+
+static int parse_gate(int argc, char **argv, struct gate_args *a)
+{
+    const struct span text = embedded_file("policy.schema.json");
+    bool schema = false;
+    const struct option_row rows[] = {
+        {"policy", OPTION_TEXT, &a->policy, .argument = "FILE", .help = "the policy, JSON"},
+        {"today", OPTION_TEXT, &a->today, .argument = "DAY",
+         .help = "judge expiry as of this day (default: $SOURCE_DATE_EPOCH, else today)"},
+        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write the judgement"},
+        {"schema", OPTION_FLAG, &schema, .help = "print the schema of policies"},
+    };
+    int code = options_parse(argc, argv, &gate_help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
+    if (!schema) return take_report(argc, argv, a);
+    fwrite(text.data, 1, text.size, stdout);
+    return EXIT_PASS;
+}
+
+static int parse_signoff(int argc, char **argv, struct gate_args *a)
+{
+    const struct option_row rows[] = {
+        {"policy", OPTION_TEXT, &a->policy, .argument = "FILE", .help = "the policy, JSON"},
+        {"out", OPTION_TEXT, &a->out, .letter = 'o', .argument = "DIR",
+         .help = "a new or empty directory"},
+        {"product", OPTION_TEXT, &a->product, .argument = "NAME",
+         .help = "what is released, for the statement"},
+        {"version", OPTION_TEXT, &a->version, .argument = "V", .help = "and which version of it"},
+        {"log", OPTION_TEXTS, &a->logs, .argument = "FILE",
+         .help = "take this file along; may be repeated"},
+        {"today", OPTION_TEXT, &a->today, .argument = "DAY",
+         .help = "judge expiry as of this day (default: $SOURCE_DATE_EPOCH, else today)"},
+    };
+    int code = options_parse(argc, argv, &signoff_help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0 || (code = take_report(argc, argv, a)) >= 0) return code;
+    if (!a->out || !a->product || !a->version)
+        return cmd_usage("report", "signoff needs --out, --product and --version");
     return -1;
 }
 
@@ -154,7 +139,7 @@ int report_judge(int argc, char **argv)
     struct judged_report j = {0};
     struct buffer text = {0};
     struct err e = {0};
-    int code = parse(argc, argv, gate_help, &a);
+    int code = parse_gate(argc, argv, &a);
     if (code >= 0) return code;
     enum status st = judge(&j, &a, &e);
     if (st == ST_OK) {
@@ -174,10 +159,8 @@ int report_sign(int argc, char **argv)
     struct gate_args a = {0};
     struct judged_report j = {0};
     struct err e = {0};
-    int code = parse(argc, argv, signoff_help, &a);
+    int code = parse_signoff(argc, argv, &a);
     if (code >= 0) return code;
-    if (!a.out || !a.product || !a.version)
-        return cmd_usage("report", "signoff needs --out, --product and --version");
     enum status st = judge(&j, &a, &e);
     if (st == ST_OK) print_gate(j.gate);
     bool ok = json_is_true(json_object_get(j.gate, "ok"));
@@ -188,8 +171,8 @@ int report_sign(int argc, char **argv)
                             .gate = j.gate,
                             .product = a.product,
                             .version = a.version,
-                            .logs = a.logs,
-                            .n_logs = a.n_logs};
+                            .logs = a.logs.text,
+                            .n_logs = a.logs.n};
         st = signoff_make(a.out, &s, &e);
         if (st == ST_OK) printf("release directory: %s\n", a.out);
     }
@@ -199,28 +182,23 @@ int report_sign(int argc, char **argv)
 
 /* ---- index ------------------------------------------------------------------------------- */
 
-static const char index_help[] =
+static const struct option_help index_help = {
     "usage: assay report index DIR [--out FILE]\n\n"
     "Makes a page with charts of pass counts, budget used and speed over all reports in DIR\n"
-    "(.json and .json.gz), in the order of their versions and times.\n\n"
-    "  --out FILE   default: DIR/index.html\n";
+    "(.json and .json.gz), in the order of their versions and times.\n\n",
+    NULL,
+};
 
 int report_index(int argc, char **argv)
 {
-    static const struct option options[] = {{"out", required_argument, NULL, 'o'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     const char *out = NULL;
     char path[4400];
-    int c;
-    while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-        if (c == 'o')
-            out = optarg;
-        else if (c == 'h')
-            return fputs(index_help, stdout), EXIT_PASS;
-        else
-            return EXIT_USAGE;
-    }
+    const struct option_row rows[] = {
+        {"out", OPTION_TEXT, &out, .letter = 'o', .argument = "FILE",
+         .help = "default: DIR/index.html"},
+    };
+    int code = options_parse(argc, argv, &index_help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
     if (optind + 1 != argc) return cmd_usage("report", "index takes one directory");
     struct err e = {0};
     struct buffer text = {0};

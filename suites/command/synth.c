@@ -4,44 +4,25 @@
 #include "models/synth.h"
 #include "base/terminal.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char help_above[] =
+static const struct option_help help = {
     "usage: assay synth --arch ARCH --shape SHAPE --type TYPE --out FILE [options]\n\n"
     "Writes a model with random weights. It has no tokenizer: it is for measuring speed, for\n"
-    "loading and for judging, not for text. The same options and seed give the same file.\n\n"
-    "  --arch ARCH    default llama; mixtral is a llama with experts; one of\n";
-
-static const char help_below[] =
-    "  --shape SHAPE  tiny (2 layers of 256), 1b (like TinyLlama 1.1B), 8b (like Llama 3 8B), as\n"
-    "                 far as the architecture allows; ARCH-SHAPE names both: llama-8b\n"
-    "  --type TYPE    tensor type of every matrix (q4_K, f16, ...); norms, biases and routers are\n"
-    "                 f32; rows that do not fill the type's blocks get llama.cpp's substitute,\n"
-    "                 which is said: deepseek2's attn_k_b (rows of 128) in shapes 1b and 8b\n"
-    "  --out FILE     appears only when it is complete\n"
-    "  --layers N     another number of layers\n"
-    "  --seed N       default 1\n"
-    "  -q, --quiet    no table at the end\n\n"
+    "loading and for judging, not for text. The same options and seed give the same file.\n\n",
     "examples:\n"
     "  assay synth --shape llama-8b --type Q4_K --out llama-8b-q4_K.gguf\n"
     "  assay synth --arch gpt-oss --shape tiny --type MXFP4 --out oss.gguf\n\n"
-    "Exit status: 0 written, 1 failed, 2 usage.\n";
+    "Exit status: 0 written, 1 failed, 2 usage.\n",
+};
 
-/* The names of architectures between the two, in lines like those around them. */
-static void print_help(void)
+/* What --arch takes, from the rows. */
+static void list_archs(char *out, size_t cap)
 {
-    enum { INDENT = 17, WIDTH = 92 };
-    int at = 0;
-    fputs(help_above, stdout);
-    for (size_t i = 0; synth_arch(i); i++) {
-        const char *name = synth_arch(i), *end = synth_arch(i + 1) ? "," : "\n";
-        const bool fits = at > 0 && at + 2 + (int)strlen(name) <= WIDTH;
-        if (at > 0 && !fits) putchar('\n');
-        at = (fits ? at : 0) + printf("%*s%s%s", fits ? 1 : INDENT, "", name, end);
-    }
-    fputs(help_below, stdout);
+    int at = snprintf(out, cap, "default llama; mixtral is a llama with experts; one of ");
+    for (size_t i = 0; synth_arch(i) && at > 0 && (size_t)at < cap; i++)
+        at += snprintf(out + at, cap - (size_t)at, "%s%s", i ? ", " : "", synth_arch(i));
 }
 
 struct args {
@@ -53,53 +34,30 @@ struct args {
 
 static int parse(int argc, char **argv, struct args *a)
 {
-    enum { ARCH = 256, SHAPE, TYPE, OUT, LAYERS, SEED };
-    static const struct option options[] = {
-        {"arch", required_argument, NULL, ARCH},
-        {"shape", required_argument, NULL, SHAPE},
-        {"type", required_argument, NULL, TYPE},
-        {"out", required_argument, NULL, OUT},
-        {"layers", required_argument, NULL, LAYERS},
-        {"seed", required_argument, NULL, SEED},
-        {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
+    char archs[2048];
     uint64_t layers = 0;
-    int c;
-    while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
-        switch (c) {
-        case ARCH:
-            a->o.arch = optarg;
-            break;
-        case SHAPE:
-            a->o.shape = optarg;
-            break;
-        case TYPE:
-            a->type = optarg;
-            break;
-        case OUT:
-            a->o.out = optarg;
-            break;
-        case LAYERS:
-            if (!parse_u64(optarg, 1, 1000, &layers))
-                return cmd_usage("synth", "--layers '%s' is not 1 to 1000", optarg);
-            a->o.layers = (uint32_t)layers;
-            break;
-        case SEED:
-            if (!parse_u64(optarg, 0, UINT64_MAX, &a->o.seed))
-                return cmd_usage("synth", "--seed '%s' is no number", optarg);
-            break;
-        case 'q':
-            a->quiet = true;
-            break;
-        case 'h':
-            print_help();
-            return EXIT_PASS;
-        default:
-            return EXIT_USAGE;
-        }
-    }
+    list_archs(archs, sizeof archs);
+    const struct option_row rows[] = {
+        {"arch", OPTION_TEXT, &a->o.arch, .argument = "ARCH",
+         .help = archs},
+        {"shape", OPTION_TEXT, &a->o.shape, .argument = "SHAPE",
+         .help =
+             "tiny (2 layers of 256), 1b (like TinyLlama 1.1B), 8b (like Llama 3 8B), as far as "
+             "the architecture allows; ARCH-SHAPE names both: llama-8b"},
+        {"type", OPTION_TEXT, &a->type, .argument = "TYPE",
+         .help = "tensor type of every matrix (q4_K, f16, ...); norms, biases and routers are f32; "
+                 "rows that do not fill the type's blocks get llama.cpp's substitute, which is "
+                 "said: deepseek2's attn_k_b (rows of 128) in shapes 1b and 8b"},
+        {"out", OPTION_TEXT, &a->o.out, .argument = "FILE",
+         .help = "appears only when it is complete"},
+        {"layers", OPTION_COUNT, &layers, .argument = "N", .min = 1, .max = 1000,
+         .help = "another number of layers"},
+        {"seed", OPTION_COUNT, &a->o.seed, .argument = "N", .max = UINT64_MAX, .help = "default 1"},
+        {"quiet", OPTION_FLAG, &a->quiet, .letter = 'q', .help = "no table at the end"},
+    };
+    int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
+    if (code >= 0) return code;
+    a->o.layers = (uint32_t)layers;
     if (optind != argc) return cmd_usage("synth", "what is '%s'?", argv[optind]);
     if (!a->o.shape || !a->type || !a->o.out)
         return cmd_usage("synth", "--shape, --type and --out are wanted");

@@ -242,7 +242,7 @@ static const char *own_directory(char *out, size_t cap)
 
 int main(int argc, char **argv)
 {
-    argv[0] = (char[]){NAME}; /* what the messages of getopt begin with */
+    argv[0] = (char[]){NAME}; /* by this name messages call the program */
     struct mutants_args a = {0};
     char own[2048], dir[4096];
     struct err e = {0};
