@@ -77,11 +77,11 @@ export ASSAY_VECTORS="$PWD/vectors"
 
 if wanted test; then
     for subject in cuda cuda-sim vulkan; do
-        step "test-$subject" "$assay" test --subject "$subject" --json "$out/test-$subject.json"
+        step "test-$subject" "$assay" test --subject "$subject" --report "$out/test-$subject.json"
     done
     # Kernels that this device would not get by itself.
     for subject in cuda+general vulkan+words+shared vulkan+narrow vulkan+sets+staging; do
-        step "test-$subject" "$assay" test ops decode --subject "$subject" --json "$out/test-$subject.json"
+        step "test-$subject" "$assay" test ops decode --subject "$subject" --report "$out/test-$subject.json"
     done
 fi
 
@@ -100,8 +100,8 @@ elif wanted sanitizer; then
 fi
 
 if wanted qualify; then
-    step qualify "$assay" qualify --subjects cuda,cpu --out "$out/qualify"
-    step qualify-archs "$assay" qualify --all-archs --types F16,Q4_K --subjects cuda,cpu \
+    step qualify "$assay" qualify --subject cuda,cpu --out "$out/qualify"
+    step qualify-archs "$assay" qualify --all-archs --type F16,Q4_K --subject cuda,cpu \
         --out "$out/qualify-archs"
 fi
 
@@ -117,8 +117,8 @@ bench() {
     step "synth-$what" "$assay" synth "$@" --quiet --out "$work/$what.gguf" || return
     if [ "$(wc -c <"$work/$what.gguf")" -gt $((memory * 943718)) ]; then
         say "bench-$what: the model does not fit into the GPU's $memory MiB"
-    elif step "bench-$what" "$assay" bench "$work/$what.gguf" --subject cuda --prompt 512 --gen 64 \
-        --repeat 5 --kv f16 --json "$out/bench-$what.json"; then
+    elif step "bench-$what" "$assay" bench "$work/$what.gguf" --subject cuda --prefill 512 --decode 64 \
+        --repeat 5 --kv f16 --report "$out/bench-$what.json"; then
         grep -E '^  (prefill|decode|bandwidth) ' "$out/bench-$what.txt" | tee -a "$out/summary.txt"
     fi
     rm -f "$work/$what.gguf"

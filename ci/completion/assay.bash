@@ -4,8 +4,8 @@ _assay() {
     local -a at=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
     COMPREPLY=()
     case $prev in
-    --subject | --subjects) words="cpu vulkan cuda cuda-sim reference" ;;
-    --type | --types) words=$("$assay" test --list decode 2>/dev/null | grep -v '^#' | cut -d. -f2 | sort -u) ;;
+    --subject) words="cpu vulkan cuda cuda-sim reference" ;;
+    --type) words=$("$assay" test --list decode 2>/dev/null | grep -v '^#' | cut -d. -f2 | sort -u) ;;
     --table) words="cases bench" ;;
     esac
     if [[ -z $words ]]; then

@@ -121,7 +121,7 @@ function errorPlot(run, k, v) {
 }
 function locate() {
   if (!DATA.locate.length) {
-    section("errors", "Error over layers", el("p", {class: "note"}, "No localisation is part of this report. ", el("code", {}, "assay locate MODEL --json part.json"), " makes one, ", el("code", {}, "assay report merge"), " adds it."));
+    section("errors", "Error over layers", el("p", {class: "note"}, "No localisation is part of this report. ", el("code", {}, "assay locate MODEL --report part.json"), " makes one, ", el("code", {}, "assay report merge"), " adds it."));
     return;
   }
   const content = [];

@@ -123,10 +123,10 @@ def test_schema(files):
     found = [f for name in filter(os.path.exists, files) for f in ([os.path.join(name, n) for n in sorted(os.listdir(name))]
                                            if os.path.isdir(name) else [name])]
     fresh = os.path.join(work, "fresh.json")
-    run("test", "decode.q4_K", "decode.f16", "--subject", "cpu", "--json", fresh)
+    run("test", "decode.q4_K", "decode.f16", "--subject", "cpu", "--report", fresh)
     tensors = os.path.join(work, "quantize.json")
     model = os.path.join(REPORTS, "..", "vectors", "models", "primer-4m-f16.gguf.gz")
-    run("quantize", model, os.path.join(work, "q4.gguf"), "--type", "q4_K", "--quiet", "--json", tensors)
+    run("quantize", model, os.path.join(work, "q4.gguf"), "--type", "q4_K", "--quiet", "--report", tensors)
     libraries = read(tensors)["environment"]["libraries"]
     assert not any("/" in x or ".so" in x for x in libraries) and any(re.fullmatch(r"libjansson 4[.\d]+", x) for x in libraries), libraries
     rows = read(tensors)["quantize"]
@@ -552,13 +552,13 @@ def test_reruns(plugins):
     """The rerun line of a case runs that case, on whatever subject."""
     subjects = ["cpu", "cpu+panels", "cuda-sim+general", *("plugin:" + p for p in plugins)]
     first, again = (os.path.join(work, name) for name in ("first.json", "again.json"))
-    run("test", "ops.add.f32.63-*", "--subject", ",".join(subjects), "--json", first)
+    run("test", "ops.add.f32.63-*", "--subject", ",".join(subjects), "--report", first)
     cases = read(first)["cases"]
     assert {c["subject"] for c in cases} == set(subjects)
     for c in cases:
         program, *args = shlex.split(c["rerun"])
         assert program == "assay"
-        run(*args, "--json", again)
+        run(*args, "--report", again)
         assert [d["name"] for d in read(again)["cases"]] == [c["name"]], c["rerun"]
     print(f"{len(cases)} rerun lines rerun")
 

@@ -23,7 +23,7 @@ static const struct option_help help = {
     "memory bandwidth: of reading on the host, or of a copy on a device of its own.\n\n",
     "examples:\n"
     "  assay bench model.gguf --subject cpu,vulkan\n"
-    "  assay bench model.gguf --prompt 512 --gen 1 --repeat 3\n\n"
+    "  assay bench model.gguf --prefill 512 --decode 1 --repeat 3\n\n"
     "Exit status: 0 measured, 1 failed or interrupted, 2 usage, 77 no such device here.\n",
 };
 
@@ -45,9 +45,9 @@ static int parse(int argc, char **argv, struct args *a)
     const struct option_row rows[] = {
         {"subject", OPTION_TEXT, &a->subjects, .argument = "LIST",
          .help = "backends, comma-separated: cpu, vulkan:1, cuda+general ... (default cpu)"},
-        {"prompt", OPTION_COUNT, &a->prompt, .argument = "N", .min = 1, .max = 1 << 20,
-         .help = "tokens of prefill (default 64)"},
-        {"gen", OPTION_COUNT, &a->gen, .argument = "N", .min = 1, .max = 1 << 20,
+        {"prefill", OPTION_COUNT, &a->prompt, .argument = "N", .alias = "prompt", .min = 1,
+         .max = 1 << 20, .help = "tokens of prefill (default 64)"},
+        {"decode", OPTION_COUNT, &a->gen, .argument = "N", .alias = "gen", .min = 1, .max = 1 << 20,
          .help = "tokens to decode after it (default 16)"},
         {"repeat", OPTION_COUNT, &a->repeat, .argument = "R", .min = 1, .max = BENCH_MAX_SAMPLES,
          .help = "repetitions, up to 100 (default 5)"},
@@ -55,7 +55,8 @@ static int parse(int argc, char **argv, struct args *a)
          .help = "types of the KV cache, of K and of V (default f32)"},
         {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
          .help = "of the CPU (default: one per core)"},
-        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
+        {"report", OPTION_TEXT, &a->json, .argument = "FILE", .alias = "json",
+         .help = "write a report"},
     };
     int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     return code >= 0 ? code : options_one(argc, argv, "model", &a->model);

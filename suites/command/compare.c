@@ -64,7 +64,8 @@ static int parse(int argc, char **argv, struct args *a)
         {"tolerance", OPTION_NUMBER, &a->tolerance, .argument = "SHARE",
          .help = "of the rms, without a model (default 1e-3)"},
         {"all-sites", OPTION_FLAG, &a->all_sites, .help = "a line for every site"},
-        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
+        {"report", OPTION_TEXT, &a->json, .argument = "FILE", .alias = "json",
+         .help = "write a report"},
     };
     int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     struct precision p;

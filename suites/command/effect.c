@@ -22,16 +22,16 @@
 #include <unistd.h>
 
 static const struct option_help help = {
-    "usage: assay effect MASTER [--types LIST] [--text FILE] [options]\n\n"
+    "usage: assay effect MASTER [--type LIST] [--text FILE] [options]\n\n"
     "Encodes a model in F32, F16 or BF16 into tensor types and says what each costs: the\n"
     "reference on the encoded model against the reference on the master, on the same text. No\n"
     "engine takes part, so none can be blamed. A type may also be a model file already "
     "encoded.\n\n",
     "KL is in nats, over all positions; intervals are at 95 %. The study takes the first type of\n"
-    "the list (or the master, without --types) and compares it with itself, exactly evaluated.\n\n"
+    "the list (or the master, without --type) and compares it with itself, exactly evaluated.\n\n"
     "examples:\n"
-    "  assay effect model-f16.gguf --types Q4_K_M,Q8_0 --text book.txt\n"
-    "  assay effect model-f16.gguf --types Q4_K --activations f32,f16,q8 --accumulate f64,f16\n\n"
+    "  assay effect model-f16.gguf --type Q4_K_M,Q8_0 --text book.txt\n"
+    "  assay effect model-f16.gguf --type Q4_K --activations f32,f16,q8 --accumulate f64,f16\n\n"
     "Exit status: 0 done, 1 an error or interrupted, 2 usage.\n",
 };
 
@@ -61,7 +61,7 @@ struct work {
 static int parse(int argc, char **argv, struct args *a)
 {
     const struct option_row rows[] = {
-        {"types", OPTION_TEXT, &a->types, .argument = "LIST",
+        {"type", OPTION_TEXT, &a->types, .argument = "LIST", .alias = "types",
          .help = "tensor types, mixes, files (default Q8_0,Q6_K,Q5_K,Q4_K,Q3_K,Q2_K)"},
         {"text", OPTION_TEXT, &a->text, .argument = "FILE",
          .help = "any text, cut into sequences (default: 40 short prompts)"},
@@ -79,7 +79,8 @@ static int parse(int argc, char **argv, struct args *a)
         {"vectors", OPTION_TEXT, &a->vectors, .argument = "DIR", .help = "golden data"},
         {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
          .help = "(default: one per core)"},
-        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
+        {"report", OPTION_TEXT, &a->json, .argument = "FILE", .alias = "json",
+         .help = "write a report"},
     };
     int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     return code >= 0 ? code : options_one(argc, argv, "master", &a->master);

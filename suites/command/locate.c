@@ -48,7 +48,8 @@ static int parse(int argc, char **argv, struct args *a)
         {"brief", OPTION_FLAG, &a->brief, .help = "prefill and decode only, no bisecting variants"},
         {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
          .help = "threads of reference and CPU (default: one per core)"},
-        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
+        {"report", OPTION_TEXT, &a->json, .argument = "FILE", .alias = "json",
+         .help = "write a report"},
     };
     int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     if (code >= 0 || (code = options_one(argc, argv, "model", &a->model)) >= 0) return code;

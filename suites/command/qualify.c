@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 static const struct option_help help = {
-    "usage: assay qualify [MODEL... | --all-archs | --archs LIST] [options]\n\n"
+    "usage: assay qualify [MODEL... | --all-archs | --arch LIST] [options]\n\n"
     "Judges models (GGUF; without one: primer-4m, a small trained model that comes along). A "
     "model\n"
     "in F32, F16 or BF16 is a master: it is encoded into each tensor type. A quantized model is\n"
@@ -54,11 +54,11 @@ static int parse(int argc, char **argv, struct args *a)
     bool all_archs = false;
     const struct option_row rows[] = {
         {"all-archs", OPTION_FLAG, &all_archs, .help = "every architecture"},
-        {"archs", OPTION_TEXT, &a->archs, .argument = "LIST", .alias = "arch",
+        {"arch", OPTION_TEXT, &a->archs, .argument = "LIST", .alias = "archs",
          .help = "some of them (qwen2,gemma2,gpt-oss,...)"},
-        {"types", OPTION_TEXT, &a->types, .argument = "LIST", .alias = "type",
+        {"type", OPTION_TEXT, &a->types, .argument = "LIST", .alias = "types",
          .help = "tensor types and mixes (Q4_K,Q4_K_M,...), or all (default: every type)"},
-        {"subjects", OPTION_TEXT, &a->subjects, .argument = "LIST", .alias = "subject",
+        {"subject", OPTION_TEXT, &a->subjects, .argument = "LIST", .alias = "subjects",
          .help = "cpu, vulkan[:N], cuda[:N], cuda-sim, or all (default: cpu,vulkan,cuda)"},
         {"prompts", OPTION_TEXT, &a->prompts, .argument = "FILE",
          .help = "one prompt a line (default: 40 short ones)"},
@@ -85,7 +85,7 @@ struct type_list {
     size_t n;
 };
 
-/* The list of --types, or every weight type from many bits to few. F32 is what masters have. */
+/* The list of --type, or every weight type from many bits to few. F32 is what masters have. */
 static enum status types_of(struct type_list *l, const char *list, bool with_f32, struct err *e)
 {
     struct mix m;
@@ -98,7 +98,7 @@ static enum status types_of(struct type_list *l, const char *list, bool with_f32
             if (mix_find(&m, l->names[l->n++], e) != ST_OK) return e->st;
             p += len + (p[len] == ',');
         }
-        return l->n ? ST_OK : fail(e, ST_USAGE, "--types is an empty list");
+        return l->n ? ST_OK : fail(e, ST_USAGE, "--type is an empty list");
     }
     for (const struct type_spec *t = type_next(NULL); t; t = type_next(t)) {
         if (t->use != USE_W || (t->id == TYPE_F32 && !with_f32)) continue;
@@ -137,7 +137,7 @@ static enum status check_archs(const char *list, struct err *e)
         if (st != ST_OK) return st;
         p += len + (p[len] == ',');
     }
-    return *list ? ST_OK : fail(e, ST_USAGE, "--archs is an empty list");
+    return *list ? ST_OK : fail(e, ST_USAGE, "--arch is an empty list");
 }
 
 static bool is_master(const struct gguf *g)
@@ -419,7 +419,7 @@ static enum status qualify_arch(struct run *r, const char *arch, struct err *e)
     struct synth_done done;
     snprintf(name, sizeof name, "%s-tiny", arch);
     snprintf(path, sizeof path, "%s/%s", r->dir, name);
-    snprintf(r->again, sizeof r->again, "--archs %s", arch);
+    snprintf(r->again, sizeof r->again, "--arch %s", arch);
     r->path = path;
     r->name = name;
     r->arch = arch;
@@ -480,7 +480,7 @@ static bool none_can_run(struct run *r)
         struct case_result res = {.status = CASE_SKIP, .nmse_worst_row = NAN};
         char again[SUBJECT_NAME + 4400];
         snprintf(res.message, sizeof res.message, "%s", row.subjects[i].reason);
-        snprintf(again, sizeof again, "assay qualify --archs %s --subjects %s", r->args->archs,
+        snprintf(again, sizeof again, "assay qualify --arch %s --subject %s", r->args->archs,
                  row.subjects[i].name);
         report_case(r->report, &c, &res, 0, again);
     }

@@ -330,7 +330,7 @@ void qualify_report(struct report *r, const struct qualify_row *row, const char 
             res = (struct case_result){.status = s->status, .nmse_worst_row = NAN};
         snprintf(res.message, sizeof res.message, "%s", s->reason);
         char rerun[9000];
-        snprintf(rerun, sizeof rerun, "assay qualify %s --types %s --subjects %s", again, row->type,
+        snprintf(rerun, sizeof rerun, "assay qualify %s --type %s --subject %s", again, row->type,
                  s->name);
         report_case(r, &c, &res, 0, rerun);
     }

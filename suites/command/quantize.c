@@ -36,7 +36,7 @@ struct outcome {
     bool quiet;
     size_t name_width;
     const char *out;
-    struct report *report; /* NULL without --json */
+    struct report *report; /* NULL without --report */
     uint64_t n_elems, n_encoded;
     uint64_t bytes_in, bytes_out;
     double worst_nmse;
@@ -52,7 +52,7 @@ static int parse(int argc, char **argv, struct args *a)
                  "called like a type. Case does not matter."},
         {"threads", OPTION_COUNT, &a->threads, .argument = "N", .min = 1, .max = 1024,
          .help = "threads (default: one per core)"},
-        {"json", OPTION_TEXT, &a->json, .argument = "FILE",
+        {"report", OPTION_TEXT, &a->json, .argument = "FILE", .alias = "json",
          .help = "write the table as a report too"},
         {"quiet", OPTION_FLAG, &a->quiet, .letter = 'q', .help = "print the totals only"},
     };

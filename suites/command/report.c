@@ -28,7 +28,7 @@ static void print_help(void)
     printf("usage: assay report ACTION ...\n\n");
     for (size_t i = 0; i < N_ACTIONS; i++)
         printf("  %-9s %-12s %s\n", actions[i].name, actions[i].arguments, actions[i].what);
-    printf("\nA REPORT is what --json and 'assay qualify' write; it may be compressed with gzip.\n"
+    printf("\nA REPORT is what --report and 'assay qualify' write; it may be compressed with gzip.\n"
            "'assay report ACTION --help' says more.\n\n"
            "examples:\n"
            "  assay report html report/report.json --out report.html\n"

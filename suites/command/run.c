@@ -18,7 +18,7 @@ static const struct option_help help = {
     "file, plain, gzip-compressed, or the first part of a split one.\n\n",
     "examples:\n"
     "  assay run model.gguf -p 'The capital of France is' -n 16\n"
-    "  assay run model.gguf -p 'The capital of France is' --top 5 --subject vulkan\n\n"
+    "  assay run model.gguf -p 'The capital of France is' --show-top 5 --subject vulkan\n\n"
     "Exit status: 0 done, 1 failed or interrupted, 2 usage, 77 no such device here.\n",
 };
 
@@ -63,7 +63,7 @@ static int parse(int argc, char **argv, struct run_args *a)
          .help = "the prompt, as token ids; nothing is added"},
         {NULL, OPTION_COUNT, &a->n, .letter = 'n', .argument = "N", .min = 1, .max = INT32_MAX,
          .help = "tokens to generate (default 32)"},
-        {"top", OPTION_COUNT, &a->top, .argument = "K", .min = 1, .max = 1000,
+        {"show-top", OPTION_COUNT, &a->top, .argument = "K", .alias = "top", .min = 1, .max = 1000,
          .help = "show the K most likely next tokens instead"},
         {"subject", OPTION_TEXT, &a->subject, .argument = "S",
          .help = "backend: cpu, vulkan, cuda, cuda-sim, with :N for a device (default cpu)"},
@@ -93,7 +93,7 @@ static int parse(int argc, char **argv, struct run_args *a)
     if (!a->prompt == !a->tokens)
         return cmd_usage("run", "give a prompt, either by -p or by --tokens");
     if (a->top && a->n)
-        return cmd_usage("run", "--top shows the next token only: -n does not go with it");
+        return cmd_usage("run", "--show-top shows the next token only: -n does not go with it");
     a->n_given = a->n > 0;
     if (!a->n) a->n = DEFAULT_N;
     a->sampler.top_k = (uint32_t)top_k;

@@ -192,7 +192,7 @@ static void run_cache(struct test *t, const struct test_case *c)
 }
 
 /* NEOX RoPE and biases; caps and windows; experts and sinks: in every type, token by token. (The
- * prompt at once, also on a simulated GPU: `assay qualify --archs`, CTest entries
+ * prompt at once, also on a simulated GPU: `assay qualify --arch`, CTest entries
  * matrix.types.*) */
 static void add_types(struct case_list *l, const char *subject)
 {

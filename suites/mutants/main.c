@@ -40,7 +40,8 @@ static int parse(int argc, char **argv, struct mutants_args *a)
          .help = "the build tree (default: where this program lies)"},
         {"keep", OPTION_FLAG, &a->keep,
          .help = "leave mutated sources and programs in DIR/mutants"},
-        {"json", OPTION_TEXT, &a->json, .argument = "FILE", .help = "write a report"},
+        {"report", OPTION_TEXT, &a->json, .argument = "FILE", .alias = "json",
+         .help = "write a report"},
     };
     int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     a->which = argv + optind;

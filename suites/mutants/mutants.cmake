@@ -71,7 +71,7 @@ endforeach()
 list(REMOVE_DUPLICATES classes)
 list(REMOVE_DUPLICATES subjects)
 foreach(class ${classes})
-    add_test(NAME mutants.${class} COMMAND assay-mutants ${class} --json ${REPORT_DIR}/parts/mutants.${class}.json)
+    add_test(NAME mutants.${class} COMMAND assay-mutants ${class} --report ${REPORT_DIR}/parts/mutants.${class}.json)
     set_tests_properties(mutants.${class} PROPERTIES LABELS "full;mutants" SKIP_RETURN_CODE 77
         TIMEOUT 300 FIXTURES_REQUIRED report)
 endforeach()

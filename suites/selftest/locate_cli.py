@@ -33,7 +33,7 @@ def run(*args, code, words, json_file=False):
     """The last line has the words; with json_file, a report was written and is valid."""
     if os.path.exists(report):
         os.unlink(report)
-    args = list(args) + (["--json", report] if json_file else [])
+    args = list(args) + (["--report", report] if json_file else [])
     done = subprocess.run([assay] + args, capture_output=True, text=True,
                           env=dict(os.environ, NO_COLOR="1"))
     last = ((done.stdout + done.stderr).strip().split("\n") or [""])[-1]
@@ -198,7 +198,7 @@ def interrupted():
         while not ended and wait < 60:
             if os.path.exists(report):
                 os.unlink(report)
-            p = subprocess.Popen([assay] + command + ["--tokens", ids, "--json", report],
+            p = subprocess.Popen([assay] + command + ["--tokens", ids, "--report", report],
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             time.sleep(wait)
             ended = p.poll() is not None
