@@ -134,3 +134,32 @@ size_t text_columns(const char *s, size_t len)
     }
     return columns;
 }
+
+enum status text_check(const char *s, size_t len, struct err *e)
+{
+    const size_t valid = text_valid(s, len, NULL);
+    if (valid == len) return ST_OK;
+    return fail(e, ST_FORMAT, "invalid UTF-8 at byte %zu: 0x%02x", valid,
+                (unsigned)(uint8_t)s[valid]);
+}
+
+bool list_next(const char **list, char *out, size_t cap)
+{
+    const char *p = *list;
+    if (!p || !*p) return false;
+    const size_t n = strcspn(p, ",");
+    snprintf(out, cap, "%.*s", (int)(n < cap ? n : cap - 1), p);
+    *list = p + n + (p[n] == ',');
+    return true;
+}
+
+bool list_has(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *p = list; p && *p;) {
+        const size_t len = strcspn(p, ",");
+        if (len == n && strncmp(p, name, n) == 0) return true;
+        p += len + (p[len] == ',');
+    }
+    return false;
+}

@@ -4,6 +4,7 @@
 #include "engine/engine.h"
 #include "engine/gguf/gguf.h"
 #include "base/options.h"
+#include "base/text.h"
 #include "reports/report.h"
 #include "subject/subject.h"
 #include "base/terminal.h"
@@ -233,13 +234,10 @@ static int run_subjects(const struct args *a, struct engine_model *m, struct rep
 {
     const uint64_t bytes = bytes_per_token(engine_model_gguf(m), engine_model_shape(m).arch);
     int code = EXIT_NOTHING;
-    for (const char *s = a->subjects; *s;) {
-        char subject[SUBJECT_NAME];
-        const size_t n = strcspn(s, ",");
+    char subject[SUBJECT_NAME];
+    for (const char *s = a->subjects; list_next(&s, subject, sizeof subject);) {
         struct err e = {0};
         struct figures f = {0};
-        snprintf(subject, sizeof subject, "%.*s", (int)n, s);
-        s += n + (s[n] == ',');
         if (measure(a, m, subject, &f, &e) == ST_OK) {
             show(a, subject, &f, bytes, r);
             if (code == EXIT_NOTHING) code = EXIT_PASS;

@@ -89,13 +89,9 @@ static int parse(int argc, char **argv, struct args *a)
 /* Item i of a comma list; false past the last. */
 static bool item_of(const char *list, size_t i, char *out, size_t cap)
 {
-    for (; list && i > 0; i--) {
-        list = strchr(list, ',');
-        if (list) list++;
-    }
-    if (!list || !*list) return false;
-    snprintf(out, cap, "%.*s", (int)strcspn(list, ","), list);
-    return true;
+    for (size_t k = 0; list_next(&list, out, cap); k++)
+        if (k == i) return true;
+    return false;
 }
 
 /* ---- text ------------------------------------------------------------------------------------ */
@@ -135,9 +131,8 @@ static enum status read_text(struct work *w, const struct engine_model *m, struc
     enum status st = file_open(&f, w->a->text, e);
     if (st != ST_OK) return st;
     const char *s = (const char *)f.bytes.data;
-    const size_t valid = text_valid(s, f.bytes.size, NULL);
-    if (valid < f.bytes.size)
-        st = fail(e, ST_FORMAT, "%s: invalid UTF-8 at byte %zu", w->a->text, valid);
+    st = text_check(s, f.bytes.size, e);
+    if (st != ST_OK) fail_prefix(e, "%s", w->a->text);
     if (st == ST_OK)
         st = tokenize(engine_tokenizer(m), s, f.bytes.size, TOKENIZE_SPECIAL, &ids, &n, e);
     if (st == ST_OK)

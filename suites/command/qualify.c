@@ -91,12 +91,11 @@ static enum status types_of(struct type_list *l, const char *list, bool with_f32
     struct mix m;
     l->n = 0;
     if (list && strcmp(list, "all") != 0) {
-        for (const char *p = list; *p;) {
-            size_t len = strcspn(p, ",");
+        char name[sizeof *l->names];
+        while (list_next(&list, name, sizeof name)) {
             if (l->n == MAX_TYPES) return fail(e, ST_USAGE, "more than %d types", MAX_TYPES);
-            snprintf(l->names[l->n], sizeof *l->names, "%.*s", (int)len, p);
+            memcpy(l->names[l->n], name, sizeof name);
             if (mix_find(&m, l->names[l->n++], e) != ST_OK) return e->st;
-            p += len + (p[len] == ',');
         }
         return l->n ? ST_OK : fail(e, ST_USAGE, "--type is an empty list");
     }
@@ -115,27 +114,13 @@ static enum status types_of(struct type_list *l, const char *list, bool with_f32
     return ST_OK;
 }
 
-/* True if a comma list holds a name. */
-static bool in_list(const char *list, const char *name)
-{
-    for (const char *p = list; *p;) {
-        const size_t len = strcspn(p, ",");
-        if (len == strlen(name) && strncmp(p, name, len) == 0) return true;
-        p += len + (p[len] == ',');
-    }
-    return false;
-}
-
 static enum status check_archs(const char *list, struct err *e)
 {
-    for (const char *p = list; *p;) {
-        const size_t len = strcspn(p, ",");
-        char name[64];
+    char name[64];
+    for (const char *p = list; list_next(&p, name, sizeof name);) {
         size_t number;
-        snprintf(name, sizeof name, "%.*s", (int)len, p);
         enum status st = synth_find_arch(name, &number, e);
         if (st != ST_OK) return st;
-        p += len + (p[len] == ',');
     }
     return *list ? ST_OK : fail(e, ST_USAGE, "--arch is an empty list");
 }
@@ -451,7 +436,7 @@ static enum status judge_archs(struct run *r, struct err *e)
     const bool all = strcmp(r->args->archs, "all") == 0;
     for (size_t i = 0; synth_arch(i); i++) {
         const char *arch = synth_arch(i);
-        if (!all && !in_list(r->args->archs, arch)) continue;
+        if (!all && !list_has(r->args->archs, arch)) continue;
         const size_t ran = r->n_ran, bad = r->n_bad;
         struct err why = {0};
         r->n_rows = 0;

@@ -28,12 +28,13 @@ static void print_help(void)
     printf("usage: assay report ACTION ...\n\n");
     for (size_t i = 0; i < N_ACTIONS; i++)
         printf("  %-9s %-12s %s\n", actions[i].name, actions[i].arguments, actions[i].what);
-    printf("\nA REPORT is what --report and 'assay qualify' write; it may be compressed with gzip.\n"
-           "'assay report ACTION --help' says more.\n\n"
-           "examples:\n"
-           "  assay report html report/report.json --out report.html\n"
-           "  assay report diff old.json new.json\n"
-           "  assay report gate report.json --policy policy.json\n");
+    printf(
+        "\nA REPORT is what --report and 'assay qualify' write; it may be compressed with gzip.\n"
+        "'assay report ACTION --help' says more.\n\n"
+        "examples:\n"
+        "  assay report html report/report.json --out report.html\n"
+        "  assay report diff old.json new.json\n"
+        "  assay report gate report.json --policy policy.json\n");
 }
 
 int cmd_report(int argc, char **argv)

@@ -23,25 +23,13 @@ static const char *kinds_of_change(char *out, size_t cap)
     return out;
 }
 
-static bool is_listed(const char *list, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *p = list; p && *p; p += strcspn(p, ","), p += *p == ',')
-        if (strncmp(p, name, n) == 0 && (p[n] == 0 || p[n] == ',')) return true;
-    return false;
-}
-
 static int check_list(const char *list)
 {
-    for (const char *p = list; p && *p; p += strcspn(p, ","), p += *p == ',') {
+    char name[32];
+    for (const char *p = list; list_next(&p, name, sizeof name);) {
         bool known = false;
-        for (int k = 0; k < DIFF_END; k++) {
-            size_t n = strlen(diff_kinds[k].name);
-            known = known || (strncmp(p, diff_kinds[k].name, n) == 0 && (p[n] == 0 || p[n] == ','));
-        }
-        if (!known)
-            return cmd_usage("report", "--ignore: there is no kind '%.*s'", (int)strcspn(p, ","),
-                             p);
+        for (int k = 0; k < DIFF_END; k++) known = known || strcmp(name, diff_kinds[k].name) == 0;
+        if (!known) return cmd_usage("report", "--ignore: there is no kind '%s'", name);
     }
     return -1;
 }
@@ -75,7 +63,7 @@ static size_t print_diff(const json_t *diff, const char *ignore, bool all)
     for (int k = 0; k < DIFF_END; k++) {
         const json_t *list = json_object_get(diff, diff_kinds[k].name), *e;
         size_t n = json_array_size(list), i;
-        bool alarm = diff_kinds[k].alarm && !is_listed(ignore, diff_kinds[k].name);
+        bool alarm = diff_kinds[k].alarm && !list_has(ignore, diff_kinds[k].name);
         if (n == 0) continue;
         if (alarm) alarms += n;
         printf("%s%s%s: %zu %s\n", terminal_color(alarm ? "red" : "bold"), diff_kinds[k].name,

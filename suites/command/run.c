@@ -3,6 +3,7 @@
 #include "command/commands.h"
 #include "engine/engine.h"
 #include "base/options.h"
+#include "models/prompt_tokens.h"
 #include "base/terminal.h"
 #include "base/text.h"
 
@@ -98,42 +99,6 @@ static int parse(int argc, char **argv, struct run_args *a)
     if (!a->n) a->n = DEFAULT_N;
     a->sampler.top_k = (uint32_t)top_k;
     return -1;
-}
-
-/* ---- prompt ---------------------------------------------------------------------------------- */
-
-static enum status prompt_of_ids(struct generation *g, const char *list, struct err *e)
-{
-    size_t cap = 1;
-    for (const char *s = list; *s; s++) cap += *s == ',';
-    g->prompt = alloc_array(cap, sizeof *g->prompt);
-    if (!g->prompt) return fail(e, ST_NOMEM, "out of memory for %zu tokens", cap);
-    for (const char *s = list;;) {
-        char item[24];
-        uint64_t id;
-        size_t len = strcspn(s, ",");
-        snprintf(item, sizeof item, "%.*s", (int)(len < sizeof item ? len : sizeof item - 1), s);
-        if (len >= sizeof item || !parse_u64(item, 0, INT32_MAX, &id))
-            return fail(e, ST_USAGE, "--tokens: '%s' is no token id", item);
-        g->prompt[g->n_prompt++] = (int32_t)id;
-        if (!s[len]) return ST_OK;
-        s += len + 1;
-    }
-}
-
-static enum status prompt_of_text(struct generation *g, const char *text, struct err *e)
-{
-    size_t len = strlen(text), valid = text_valid(text, len, NULL);
-    if (valid < len)
-        return fail(e, ST_USAGE, "the prompt is not valid UTF-8: byte 0x%02X at offset %zu",
-                    (unsigned)(unsigned char)text[valid], valid);
-    if (!g->tokenizer)
-        return fail(e, ST_UNSUPPORTED, "%s; give the prompt by --tokens",
-                    engine_tokenizer_why(g->model));
-    enum status st =
-        tokenize(g->tokenizer, text, len, TOKENIZE_SPECIAL, &g->prompt, &g->n_prompt, e);
-    if (st == ST_OK && g->n_prompt == 0) return fail(e, ST_USAGE, "the prompt holds no tokens");
-    return st;
 }
 
 /* ---- text ------------------------------------------------------------------------------------ */
@@ -385,7 +350,7 @@ static enum status run(struct generation *g, struct run_args *a, struct err *e)
     enum status st = engine_model_open(&g->model, a->model, e);
     if (st != ST_OK) return st;
     g->tokenizer = engine_tokenizer(g->model);
-    st = a->tokens ? prompt_of_ids(g, a->tokens, e) : prompt_of_text(g, a->prompt, e);
+    st = prompt_given(g->model, a->prompt, a->tokens, &g->prompt, &g->n_prompt, e);
     if (st == ST_OK) st = choose_context(g, a, &so.n_ctx, e);
     if (st == ST_OK) st = backend_open(&g->be, a->subject, &bo, e);
     if (st == ST_OK) st = engine_session_open(&g->session, g->model, g->be, &so, e);

@@ -3,6 +3,7 @@
 #include "models/prompt_tokens.h"
 #include "locate/run.h"
 #include "base/options.h"
+#include "base/text.h"
 #include "models/source.h"
 #include "subject/subject.h"
 #include "trace/trace_file.h"
@@ -27,18 +28,10 @@ struct args {
     bool decode, list;
 };
 
-static bool in_list(const char *list, const char *name)
-{
-    const size_t n = strlen(name);
-    for (const char *p = list; *p; p += p[strcspn(p, ",")] ? strcspn(p, ",") + 1 : strcspn(p, ","))
-        if (strcspn(p, ",") == n && strncmp(p, name, n) == 0) return true;
-    return false;
-}
-
 static bool is_wanted(void *ctx, enum site site, uint32_t layer)
 {
     const struct args *a = ctx;
-    if (a->sites && !in_list(a->sites, site_table[site].name)) return false;
+    if (a->sites && !list_has(a->sites, site_table[site].name)) return false;
     return site_table[site].scope == SITE_MODEL || (layer >= a->first && layer <= a->last);
 }
 
@@ -55,16 +48,13 @@ static bool parse_layers(const char *s, struct args *a)
 
 static int check_sites(const struct args *a)
 {
-    for (const char *p = a->sites; p && *p;) {
-        char name[32];
-        const size_t n = strcspn(p, ",");
+    char name[32];
+    for (const char *p = a->sites; list_next(&p, name, sizeof name);) {
         bool known = false;
-        snprintf(name, sizeof name, "%.*s", (int)(n < 31 ? n : 31), p);
         for (size_t i = 0; i < SITE_COUNT; i++)
             known = known || strcmp(name, site_table[i].name) == 0;
         if (!known)
             return cmd_usage("trace", "--sites: there is no site '%s' (--list names all)", name);
-        p += n + (p[n] == ',');
     }
     return -1;
 }

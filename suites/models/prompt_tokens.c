@@ -9,36 +9,63 @@
 
 static const char default_text[] = "The capital of France is";
 
-static enum status ids_of(const char *list, int32_t **ids, size_t *n, struct err *e)
+/* An item of a list, with blanks around it or not. */
+static bool token_id(char *item, int32_t *out)
 {
+    uint64_t id;
+    char *end = item + strlen(item);
+    while (end > item && end[-1] == ' ') *--end = 0;
+    if (!parse_u64(item + strspn(item, " "), 0, INT32_MAX, &id)) return false;
+    *out = (int32_t)id;
+    return true;
+}
+
+enum status prompt_ids(const char *list, int32_t **ids, size_t *n, struct err *e)
+{
+    const size_t length = strlen(list);
+    char item[32] = "";
     size_t cap = 1;
     for (const char *p = list; *p; p++) cap += *p == ',';
-    *ids = alloc_array(cap, sizeof **ids);
     *n = 0;
+    *ids = alloc_array(cap, sizeof **ids);
     if (!*ids) return fail(e, ST_NOMEM, "no memory for %zu tokens", cap);
-    for (const char *p = list;;) {
-        char item[24];
-        uint64_t id;
-        const size_t len = strcspn(p, ",");
-        snprintf(item, sizeof item, "%.*s", (int)(len < sizeof item ? len : sizeof item - 1), p);
-        if (len >= sizeof item || !parse_u64(item, 0, INT32_MAX, &id))
-            return fail(e, ST_USAGE, "--tokens: '%s' is no token id", item);
-        (*ids)[(*n)++] = (int32_t)id;
-        if (!p[len]) return ST_OK;
-        p += len + 1;
-    }
+    if (length == 0 || list[length - 1] == ',') return fail(e, ST_USAGE, "'' is no token id");
+    while (list_next(&list, item, sizeof item))
+        if (!token_id(item, &(*ids)[(*n)++])) return fail(e, ST_USAGE, "'%s' is no token id", item);
+    return ST_OK;
+}
+
+enum status prompt_encode(const struct engine_model *m, const char *text, int32_t **ids, size_t *n,
+                          struct err *e)
+{
+    const size_t len = strlen(text);
+    if (text_check(text, len, e) != ST_OK) return e->st;
+    if (!engine_tokenizer(m)) return fail(e, ST_UNSUPPORTED, "%s", engine_tokenizer_why(m));
+    return tokenize(engine_tokenizer(m), text, len, TOKENIZE_SPECIAL, ids, n, e);
+}
+
+static enum status ids_of_option(const char *list, int32_t **ids, size_t *n, struct err *e)
+{
+    if (prompt_ids(list, ids, n, e) == ST_OK) return ST_OK;
+    return fail_prefix(e, "--tokens");
 }
 
 static enum status ids_of_text(const struct engine_model *m, const char *text, int32_t **ids,
                                size_t *n, struct err *e)
 {
-    const size_t len = strlen(text), valid = text_valid(text, len, NULL);
-    if (valid < len)
-        return fail(e, ST_USAGE, "-p: invalid UTF-8 at byte %zu: 0x%02x", valid,
-                    (unsigned)(uint8_t)text[valid]);
-    if (!engine_tokenizer(m))
-        return fail(e, ST_UNSUPPORTED, "%s; give the prompt by --tokens", engine_tokenizer_why(m));
-    return tokenize(engine_tokenizer(m), text, len, TOKENIZE_SPECIAL, ids, n, e);
+    struct err why = {0};
+    enum status st = prompt_encode(m, text, ids, n, &why);
+    if (st == ST_FORMAT) return fail(e, ST_USAGE, "-p: %s", why.text);
+    if (st == ST_UNSUPPORTED) return fail(e, st, "%s; give the prompt by --tokens", why.text);
+    return st == ST_OK ? ST_OK : fail(e, st, "%s", why.text);
+}
+
+enum status prompt_given(const struct engine_model *m, const char *text, const char *list,
+                         int32_t **ids, size_t *n, struct err *e)
+{
+    enum status st = list ? ids_of_option(list, ids, n, e) : ids_of_text(m, text, ids, n, e);
+    if (st == ST_OK && *n == 0) st = fail(e, ST_USAGE, "the prompt holds no tokens");
+    return st;
 }
 
 /* A model without a tokenizer gets ids spread over its vocabulary. */
@@ -59,13 +86,10 @@ enum status prompt_tokens(const struct engine_model *m, const char *text, const 
     enum status st;
     *ids = NULL;
     *n = 0;
-    if (list)
-        st = ids_of(list, ids, n, e);
-    else if (text || engine_tokenizer(m))
-        st = ids_of_text(m, text ? text : default_text, ids, n, e);
+    if (list || text || engine_tokenizer(m))
+        st = prompt_given(m, text ? text : default_text, list, ids, n, e);
     else
         st = ids_of_own(m, ids, n, e);
-    if (st == ST_OK && *n == 0) st = fail(e, ST_USAGE, "the prompt holds no tokens");
     if (st == ST_OK && *n > s.n_ctx)
         st = fail(e, ST_USAGE, "%zu tokens, the model's context holds %u", *n, s.n_ctx);
     for (size_t i = 0; i < *n && st == ST_OK; i++)

@@ -1,6 +1,6 @@
 /* Reading prompt files; see prompts.h. */
 #include "models/prompts.h"
-#include "base/text.h"
+#include "models/prompt_tokens.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,37 +11,17 @@ struct line {
     size_t number;
 };
 
-static enum status parse_ids(const struct line *l, int32_t **ids, size_t *n, struct err *e)
-{
-    const char *p = l->text + strlen("tokens:");
-    *ids = alloc_array(strlen(p) + 1, sizeof **ids);
-    *n = 0;
-    if (!*ids) return fail(e, ST_NOMEM, "%s:%zu: no memory", l->path, l->number);
-    for (;;) {
-        char *end;
-        long v = strtol(p, &end, 10);
-        while (*end == ' ') end++;
-        if (end == p || v < 0 || v > INT32_MAX || (*end && *end != ','))
-            return fail(e, ST_FORMAT, "%s:%zu: not a list of token ids at '%.20s'", l->path,
-                        l->number, p);
-        (*ids)[(*n)++] = (int32_t)v;
-        if (!*end) return ST_OK;
-        p = end + 1;
-    }
-}
-
 static enum status encode_line(const struct line *l, const struct engine_model *m, int32_t **ids,
                                size_t *n, struct err *e)
 {
-    size_t len = strlen(l->text), valid = text_valid(l->text, len, NULL);
-    if (valid < len)
-        return fail(e, ST_FORMAT, "%s:%zu: invalid UTF-8 at byte %zu of the line: 0x%02x", l->path,
-                    l->number, valid, (unsigned)(uint8_t)l->text[valid]);
-    if (strncmp(l->text, "tokens:", 7) == 0) return parse_ids(l, ids, n, e);
-    if (!engine_tokenizer(m))
-        return fail(e, ST_UNSUPPORTED, "%s:%zu: the model cannot encode text: %s", l->path,
-                    l->number, engine_tokenizer_why(m));
-    return tokenize(engine_tokenizer(m), l->text, len, TOKENIZE_SPECIAL, ids, n, e);
+    static const char of_ids[] = "tokens:";
+    const size_t skip = strlen(of_ids);
+    struct err why = {0};
+    const bool is_list = strncmp(l->text, of_ids, skip) == 0;
+    enum status st = is_list ? prompt_ids(l->text + skip, ids, n, &why)
+                             : prompt_encode(m, l->text, ids, n, &why);
+    if (st == ST_OK) return st;
+    return fail(e, st == ST_USAGE ? ST_FORMAT : st, "%s:%zu: %s", l->path, l->number, why.text);
 }
 
 static enum status add_line(struct prompt_set *p, const struct line *l,
