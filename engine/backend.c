@@ -1,6 +1,7 @@
 /* The registry: which backends this program was built with, and opening one by name. A backend
  * announces itself to the build by ASSAY_HAVE_NAME. */
 #include "engine/backend.h"
+#include "engine/engine.h"
 
 #include <string.h>
 
@@ -117,4 +118,15 @@ enum status backend_open(struct backend **out, const char *spec, const struct ba
 void backend_close(struct backend *b)
 {
     if (b) backend_ops_of(b)->close(b);
+}
+
+enum status engine_backend_open(struct backend **out, const char *name, int n_threads,
+                                struct err *e)
+{
+    return backend_open(out, name, &(struct backend_options){.n_threads = n_threads}, e);
+}
+
+void engine_backend_close(struct backend *b)
+{
+    backend_close(b);
 }

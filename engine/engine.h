@@ -1,6 +1,8 @@
 /* Assay's inference engine: open a model, evaluate tokens, read logits, attach a probe. The whole
- * public interface. Not thread-safe per object; different objects may be used from different
- * threads. */
+ * public interface. One object must not be used by two threads at once; different objects may be.
+ * The functions that take a const struct tokenizer * change nothing: threads may share a tokenizer.
+ * To begin: engine_backend_open, engine_model_open, engine_session_open, tokenize, engine_eval,
+ * engine_logits, sample. Close the session first, then the model and the backend. */
 #ifndef ENGINE_H
 #define ENGINE_H
 
@@ -15,6 +17,18 @@ struct gguf;
 struct backend;
 struct engine_model;   /* file, hyper-parameters, weight table, tokenizer */
 struct engine_session; /* weights on a backend, KV cache, scratch */
+
+/* ---- backend ---------------------------------------------------------------------------- */
+
+/* Opens a backend by its name: "cpu", "vulkan", "cuda" or "cuda-sim"; ":N" behind the name selects
+ * device N ("vulkan:0"), and "+WORD" forces kernels ("vulkan+reduce"). n_threads: threads of a
+ * backend that computes on the host; 0 = one per core. ST_USAGE: no such name; ST_NO_DEVICE: this
+ * build or this machine lacks the backend or the device. The caller closes *out, which is NULL
+ * after a failure. */
+enum status engine_backend_open(struct backend **out, const char *name, int n_threads,
+                                struct err *e);
+/* All sessions on b must have been closed before. b may be NULL. */
+void engine_backend_close(struct backend *b);
 
 /* ---- model ------------------------------------------------------------------------------ */
 
@@ -67,7 +81,7 @@ struct engine_probe {
     /* Asked first; nothing is downloaded if false. NULL = never. */
     bool (*want)(void *ctx, enum site site, uint32_t layer);
     /* values (rows, cols), valid during the call. For SCORES and WEIGHTS cols = n_heads*n_cells;
-     * of a session with one sequence and full_cells n_cells = the position behind the batch, and
+     * with one sequence and full_cells, n_cells is the position after the batch's last token, and
      * cells are in the order of positions. NORM and LOGITS: only the rows whose logits are kept. */
     void (*take)(void *ctx, enum site site, uint32_t layer, const float *values, size_t rows,
                  size_t cols);
@@ -83,12 +97,18 @@ struct engine_session_options {
     /* Of the KV cache: TYPE_F32 (default), F16, BF16; Q8_0, Q4_0, Q5_1, IQ4_NL for heads of a
      * multiple of 32 dimensions. Latent keys and values (MLA) are the same bytes, of k_type. */
     enum tensor_type k_type, v_type;
-    bool full_cells;                  /* layers with a window keep all cells, not only a ring */
+    /* Sliding-window layers keep the whole context instead of a ring buffer of the window. */
+    bool full_cells;
     const struct engine_probe *probe; /* must outlive the session; NULL = none */
-    bool unfused;                     /* attention as scores, softmax, mix */
-    bool always_matmul;               /* matmul also for few columns */
-    void (*progress)(void *ctx, size_t done, size_t total); /* weight bytes uploaded; NULL = none */
-    void *progress_ctx;
+    /* Computes attention as three operations (scores, softmax, mix) instead of the fused one: for
+     * tests of these operations. A probe that wants SCORES or WEIGHTS gets them either way. */
+    bool unfused;
+    /* Multiplies by weights with matmul even where few tokens would take matvec: for tests that
+     * compare the two. */
+    bool always_matmul;
+    /* Called while the weights are uploaded: done of total bytes. NULL = not called. */
+    void (*progress)(void *ctx, size_t done, size_t total);
+    void *progress_ctx; /* the first argument of progress */
 };
 
 /* Puts the weights on the backend, which must outlive the session, as must the model. */
@@ -115,8 +135,9 @@ struct engine_batch {
 enum status engine_eval_batch(struct engine_session *s, const struct engine_batch *b,
                               struct err *e);
 
-/* Logits of row i of the last evaluation, n_vocab values, valid until the next call: rows are the
- * tokens whose logits are kept. NULL past the last. */
+/* Logits of row i of the last evaluation, n_vocab values, valid until the next call. Rows are the
+ * tokens whose logits are kept, in the order of the batch's tokens, whatever their sequences. NULL
+ * past the last row. */
 const float *engine_logits(const struct engine_session *s, size_t i);
 
 /* Tokens of a sequence so far: the position of the next. */

@@ -47,7 +47,8 @@ struct span {
 bool mul_size(size_t a, size_t b, size_t *out);
 bool add_size(size_t a, size_t b, size_t *out);
 
-/* Zeroed memory of count * size bytes, NULL if that does not fit or is not to be had. */
+/* Zeroed memory of count * size bytes, NULL if count * size overflows or memory is
+ * exhausted. */
 void *alloc_array(size_t count, size_t size);
 
 /* Memory that is released all at once. */

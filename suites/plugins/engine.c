@@ -129,13 +129,13 @@ static int engine_plugin_eval(void *ctx, const char *path, const int32_t *tokens
     if (fault) misuse(probe, fault, n);
     last = (struct err){0};
     enum status st = engine_model_open(&m, path, &last);
-    if (st == ST_OK) st = backend_open(&b, "cpu", NULL, &last);
+    if (st == ST_OK) st = engine_backend_open(&b, "cpu", 0, &last);
     if (st == ST_OK) st = engine_session_open(&s, m, b, &o, &last);
     if (st == ST_OK) st = engine_eval(s, tokens, n, true, &last);
     for (size_t i = 0; i < n && st == ST_OK; i++)
         memcpy(logits + i * n_vocab, engine_logits(s, i), n_vocab * sizeof *logits);
     engine_session_close(s);
-    if (b) backend_close(b);
+    engine_backend_close(b);
     engine_model_close(m);
     free(r.copy);
     free(r.rounded);

@@ -1,5 +1,6 @@
 /* Opening subjects by name, once per process. */
 #include "subject/subject.h"
+#include "engine/engine.h"
 #include "reference/ref.h"
 #include "subject/plugin.h"
 
@@ -111,8 +112,7 @@ enum status subject_open(const struct subject **out, const char *name, struct er
         if (s->kind->open(&s->subject, strchr(name, ':') + 1, &s->why) != ST_OK)
             return fail(e, s->why.st, "%s", s->why.text);
     } else {
-        struct backend_options o = {.n_threads = n_threads};
-        if (backend_open(&s->subject.backend, name, &o, &s->why) != ST_OK)
+        if (engine_backend_open(&s->subject.backend, name, n_threads, &s->why) != ST_OK)
             return fail(e, s->why.st, "%s", s->why.text);
     }
     *out = &s->subject;
