@@ -12,6 +12,13 @@ if(Python3_FOUND)
         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/readme)
     set_tests_properties(readme PROPERTIES LABELS "full;ci" TIMEOUT 300)
 endif()
+# The installed library, as a project that is not this one uses it.
+if(NOT ASSAY_SANITIZE) # whose runtime that project would have to link
+    add_test(NAME consumer COMMAND ${CMAKE_SOURCE_DIR}/ci/consumer/test ${CMAKE_BINARY_DIR}
+        ${CMAKE_BINARY_DIR}/consumer ${CMAKE_C_COMPILER}
+        ${CMAKE_SOURCE_DIR}/vectors/models/primer-4m-Q4_K_M.gguf.gz)
+    set_tests_properties(consumer PROPERTIES LABELS "full;ci" TIMEOUT 300 SKIP_RETURN_CODE 77)
+endif()
 add_test(NAME gpu-script COMMAND ${CMAKE_SOURCE_DIR}/ci/gpu_test ${CMAKE_BINARY_DIR}/gpu-script)
 set_tests_properties(gpu-script PROPERTIES LABELS "quick;full;ci" TIMEOUT 120)
 # What the CUDA backend believes of the driver, where NVIDIA's header is there to compare with.
