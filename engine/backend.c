@@ -1,33 +1,29 @@
-/* The registry: which backends this program was built with, and opening one by name. A backend
- * announces itself to the build by ASSAY_HAVE_NAME. */
+/* The registry: which backends this program was built with (the rows of engine/backends.def), and
+ * opening one by name. */
 #include "engine/backend.h"
 #include "engine/engine.h"
 
+#include <stdio.h>
 #include <string.h>
 
-extern const struct backend_ops cpu_backend, vulkan_backend, cuda_backend, cuda_sim_backend;
+#define BACKEND(name, ops, built, needs) extern const struct backend_ops ops;
+#include "engine/backends.def"
+#undef BACKEND
+
+/* The address of a backend's operations if it is built, NULL if not. */
+#define OPS_IF_0(ops)       NULL
+#define OPS_IF_1(ops)       &ops
+#define OPS_IF_(built, ops) OPS_IF_##built(ops)
+#define OPS_IF(built, ops)  OPS_IF_(built, ops)
 
 static const struct known {
     const char *name;
     const struct backend_ops *ops; /* NULL: left out of this build */
-    const char *missing;           /* what the build lacked */
+    const char *missing;           /* what a build without the backend lacked */
 } known[] = {
-    {"cpu", &cpu_backend, NULL},
-#ifdef ASSAY_HAVE_VULKAN
-    {"vulkan", &vulkan_backend, NULL},
-#else
-    {"vulkan", NULL, "no headers or glslc"},
-#endif
-#ifdef ASSAY_HAVE_CUDA
-    {"cuda", &cuda_backend, NULL},
-#else
-    {"cuda", NULL, "no nvcc"},
-#endif
-#ifdef ASSAY_HAVE_CUDA_SIM
-    {"cuda-sim", &cuda_sim_backend, NULL},
-#else
-    {"cuda-sim", NULL, "no CUDA backend to simulate"},
-#endif
+#define BACKEND(name, ops, built, needs) {name, OPS_IF(built, ops), needs},
+#include "engine/backends.def"
+#undef BACKEND
 };
 
 enum { N_KNOWN = sizeof known / sizeof *known };
@@ -38,6 +34,18 @@ const struct backend_ops *backend_at(size_t i)
         if (known[k].ops && i-- == 0) return known[k].ops;
     }
     return NULL;
+}
+
+const char *backend_name_at(size_t i)
+{
+    return i < N_KNOWN ? known[i].name : NULL;
+}
+
+void backend_names(char *buf, size_t cap)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < N_KNOWN && n < cap; k++)
+        n += (size_t)snprintf(buf + n, cap - n, "%s%s", k ? ", " : "", known[k].name);
 }
 
 /* The row of the first len characters of name. */
@@ -52,6 +60,12 @@ static const struct known *find(const char *name, size_t len)
 const struct backend_ops *backend_by_name(const char *name)
 {
     const struct known *k = find(name, strlen(name));
+    return k ? k->ops : NULL;
+}
+
+const struct backend_ops *backend_of_spec(const char *spec)
+{
+    const struct known *k = find(spec, strcspn(spec, ":+"));
     return k ? k->ops : NULL;
 }
 
@@ -70,9 +84,11 @@ enum status backend_check(const char *spec, struct err *e)
 {
     const size_t len = strcspn(spec, ":+");
     const struct known *k = find(spec, len);
-    if (!k)
-        return fail(e, ST_USAGE, "no backend is called '%.*s' (cpu, vulkan, cuda, cuda-sim)",
-                    (int)len, spec);
+    if (!k) {
+        char names[128];
+        backend_names(names, sizeof names);
+        return fail(e, ST_USAGE, "no backend is called '%.*s' (%s)", (int)len, spec, names);
+    }
     const char *at = spec + len;
     if (*at == ':') {
         const size_t digits = strspn(at + 1, "0123456789");

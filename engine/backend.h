@@ -80,7 +80,11 @@ struct backend_options {
 };
 
 struct backend_ops {
-    const char *name; /* "cpu", "vulkan", "cuda", "cuda-sim" */
+    const char *name; /* its row's name in engine/backends.def */
+    bool simulated;   /* the processor plays the device's threads one by one: a test instrument */
+    /* The backend always computes on the processor, in the host's memory. Another one may do so on
+     * some of its devices, whose features then say "runs on the processor". */
+    bool on_host;
     /* Words that force kernels, separated by spaces; one that ends in '=' or '-' takes more. */
     const char *words;
 
@@ -125,6 +129,12 @@ static inline const struct backend_ops *backend_ops_of(const struct backend *b)
 const struct backend_ops *backend_at(size_t i);
 /* By name; NULL if there is none of that name. */
 const struct backend_ops *backend_by_name(const char *name);
+/* By a name with or without a device and words, as in backend_check; NULL likewise. */
+const struct backend_ops *backend_of_spec(const char *spec);
+/* The name of the i-th row of engine/backends.def, built or not; NULL past the last. */
+const char *backend_name_at(size_t i);
+/* All these names, separated by ", ", cut at cap bytes. */
+void backend_names(char *buf, size_t cap);
 /* "cpu", "vulkan:1", "vulkan+reduce+half": a name, the index of a device, words that force kernels.
  * ST_USAGE if it names nothing that there could be. */
 enum status backend_check(const char *spec, struct err *e);

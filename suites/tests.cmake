@@ -19,15 +19,7 @@ foreach(row ${TYPE_ROWS})
 endforeach()
 file(STRINGS reference/spec/ops.def OP_ROWS REGEX "^OP\\(")
 
-set(SUBJECTS cpu)
-get_target_property(ENGINE_DEFINITIONS assay_engine INTERFACE_COMPILE_DEFINITIONS)
-foreach(pair "ASSAY_HAVE_VULKAN;vulkan" "ASSAY_HAVE_CUDA;cuda" "ASSAY_HAVE_CUDA_SIM;cuda-sim")
-    list(GET pair 0 macro)
-    list(GET pair 1 subject)
-    if("${ENGINE_DEFINITIONS}" MATCHES "${macro}=")
-        list(APPEND SUBJECTS ${subject})
-    endif()
-endforeach()
+get_property(SUBJECTS GLOBAL PROPERTY ASSAY_BACKENDS) # the rows of engine/backends.def that are built
 
 file(STRINGS suites/selftest/suites.def SELF_SUITES REGEX "^SUITE\\(")
 list(TRANSFORM SELF_SUITES REPLACE "SUITE\\(([a-z]+)\\).*" "\\1")

@@ -200,6 +200,7 @@ void cpu_count(struct cpu *c, const char *op, const char *type, const char *way)
 
 const struct backend_ops cpu_backend = {
     .name = "cpu",
+    .on_host = true,
     .words = "panels",
     .open = cpu_open,
     .close = cpu_close,

@@ -134,7 +134,7 @@ static bool on_host(const struct backend_ops *ops, const char *subject)
     const char *colon = strchr(subject, ':');
     struct device_info d = {0};
     struct err e = {0};
-    if (strcmp(ops->name, "cpu") == 0 || strcmp(ops->name, "cuda-sim") == 0) return true;
+    if (ops->on_host) return true;
     if (ops->describe((uint32_t)(colon ? strtoul(colon + 1, NULL, 10) : 0), &d, &e)) return false;
     return strstr(d.features, "runs on the processor") != NULL;
 }

@@ -17,8 +17,6 @@ static const struct option_help help = {
     "Exit status: 0 listed, 1 the file cannot be written, 2 usage.\n",
 };
 
-static const char *const names[] = {"cpu", "vulkan", "cuda", "cuda-sim"};
-
 static void print_bytes(uint64_t n)
 {
     const char *units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
@@ -109,8 +107,9 @@ int cmd_devices(int argc, char **argv)
     if (code >= 0) return code;
     if (optind != argc) return cmd_usage("devices", "no name is wanted: '%s'", argv[optind]);
     json_t *devices = json_array(), *absent = json_array();
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        list_backend(names[i], !path || strcmp(path, "-") != 0, devices, absent);
+    const char *name;
+    for (size_t i = 0; (name = backend_name_at(i)); i++)
+        list_backend(name, !path || strcmp(path, "-") != 0, devices, absent);
     json_t *root = json_pack("{s:o, s:o}", "devices", devices, "absent", absent);
     code = path ? write_json(root, path) : EXIT_PASS;
     json_decref(root);

@@ -172,15 +172,18 @@ static void judge_subject(struct qualify_subject *s, const float *got, const str
     s->status = s->judged.r.status;
 }
 
-static const char *const all_subjects[] = {"cpu", "vulkan", "cuda"};
-
 /* The simulator is a test instrument: it takes part when asked for by name. */
 static bool subject_at(const struct qualify *q, size_t i, char *name, size_t cap)
 {
     if (q->subjects) return subject_name_at(q->subjects, i, name, cap) != NULL;
-    if (i >= sizeof all_subjects / sizeof *all_subjects) return false;
-    snprintf(name, cap, "%s", all_subjects[i]);
-    return true;
+    const char *known;
+    for (size_t k = 0; (known = backend_name_at(k)); k++) {
+        const struct backend_ops *ops = backend_by_name(known);
+        if ((ops && ops->simulated) || i-- > 0) continue;
+        snprintf(name, cap, "%s", known);
+        return true;
+    }
+    return false;
 }
 
 /* The row's next subject; NULL past the last. */

@@ -280,7 +280,8 @@ static bool read_tokens(struct stage *s)
 static bool is_slow(const struct test_case *c)
 {
     bool splits = strncmp(behaviours[c->index].name, "splits", 6) == 0;
-    return splits && strcmp(c->subject, "cuda-sim") == 0;
+    const struct backend_ops *ops = backend_by_name(c->subject);
+    return splits && ops && ops->simulated;
 }
 
 static void run_behaviour(struct test *t, const struct test_case *c)
@@ -291,7 +292,7 @@ static void run_behaviour(struct test *t, const struct test_case *c)
     char path[4096];
     if (!did(&s, subject_open(&subject, c->subject, &s.e))) return;
     if (is_slow(c) && strcmp(c->type, "q4_K") != 0) {
-        test_skip(t, "takes minutes on cuda-sim; determinism.%s.q4_K runs there", c->op);
+        test_skip(t, "takes minutes on %s; determinism.%s.q4_K runs there", c->subject, c->op);
         return;
     }
     s.b = subject->backend;

@@ -239,7 +239,15 @@ static bool begins(const char *s, const char *with)
 /* A simulated GPU takes a second per prompt of a small model. */
 static bool simulated(const char *subject)
 {
-    return begins(subject, "cuda-sim");
+    const struct backend_ops *ops = backend_of_spec(subject);
+    return ops && ops->simulated;
+}
+
+/* The processor itself, with the kernels that it chooses. */
+static bool on_processor(const char *subject)
+{
+    const struct backend_ops *ops = backend_by_name(subject);
+    return ops && ops->on_host && !ops->simulated;
 }
 
 /* The later modes judge how a session runs, not what an architecture or a type is: away from the
@@ -248,7 +256,7 @@ static bool simulated(const char *subject)
 static size_t modes_on(const char *subject, const char *file)
 {
     if (simulated(subject) && begins(file, "micro") && strcmp(file, "micro-q4_K") != 0) return 2;
-    if (strcmp(subject, "cpu") == 0 || begins(file, "micro") || strcmp(file, "llama-plain") == 0)
+    if (on_processor(subject) || begins(file, "micro") || strcmp(file, "llama-plain") == 0)
         return N_MODES;
     if (!simulated(subject)) return begins(file, "llama") ? N_MODES : 2;
     return strstr(file, "-layers") ? 0 : 1;

@@ -446,6 +446,7 @@ FORWARD(argmax, rows)
 
 static const struct backend_ops faulty_backend = {
     .name = "story",
+    .on_host = true,
     .close = faulty_close,
     .alloc = faulty_alloc,
     .release = faulty_release,

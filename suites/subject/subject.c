@@ -39,15 +39,17 @@ static const struct subject_kind *kind_of(const char *name)
 
 enum status subject_check(const char *name, struct err *e)
 {
-    static const char *const known[] = {"cpu", "vulkan", "cuda", "cuda-sim"};
     const size_t n = strcspn(name, ":+");
+    const char *known;
     if (strcmp(name, "reference") == 0 || kind_of(name)) return ST_OK;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strlen(known[i]) == n && strncmp(known[i], name, n) == 0) return backend_check(name, e);
+    for (size_t i = 0; (known = backend_name_at(i)); i++)
+        if (strlen(known) == n && strncmp(known, name, n) == 0) return backend_check(name, e);
+    char names[128];
+    backend_names(names, sizeof names);
     return fail(e, ST_USAGE,
-                "unknown subject '%s' (known: reference, cpu, vulkan[:N], cuda[:N], cuda-sim, "
-                "plugin:FILE.so; NAME+WORD forces kernels)",
-                name);
+                "unknown subject '%s' (known: reference, %s, plugin:FILE.so; NAME:N chooses a "
+                "device, NAME+WORD forces kernels)",
+                name, names);
 }
 
 enum status subjects_check(const char *list, struct err *e)

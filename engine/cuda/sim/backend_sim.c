@@ -218,6 +218,8 @@ static enum status sim_flush(struct backend *b, struct err *e)
 
 const struct backend_ops cuda_sim_backend = {
     .name = "cuda-sim",
+    .simulated = true,
+    .on_host = true,
     .words = "general check mutant-",
     .open = sim_open,
     .close = sim_close,
