@@ -4,7 +4,7 @@ _assay() {
     local -a at=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
     COMPREPLY=()
     case $prev in
-    --subject) words="cpu vulkan cuda cuda-sim reference" ;;
+    --subject) words="$("$assay" devices 2>/dev/null | grep -v '^ ' | cut -d: -f1 | sort -u) reference" ;;
     --type) words=$("$assay" test --list decode 2>/dev/null | grep -v '^#' | cut -d. -f2 | sort -u) ;;
     --table) words="cases bench" ;;
     esac

@@ -38,8 +38,7 @@ static int parse(int argc, char **argv, struct args *a)
     uint64_t layers = 0;
     list_archs(archs, sizeof archs);
     const struct option_row rows[] = {
-        {"arch", OPTION_TEXT, &a->o.arch, .argument = "ARCH",
-         .help = archs},
+        {"arch", OPTION_TEXT, &a->o.arch, .argument = "ARCH", .help = archs},
         {"shape", OPTION_TEXT, &a->o.shape, .argument = "SHAPE",
          .help =
              "tiny (2 layers of 256), 1b (like TinyLlama 1.1B), 8b (like Llama 3 8B), as far as "

@@ -346,8 +346,8 @@ enum status foreign_recording(struct locate *l, const struct recording *truth,
 
 /* ---- precision that was not declared --------------------------------------------------------- */
 
-/* Whether the operation that failed is right once its inputs are rounded. This costs one site, and a
- * fault that is no rounding seldom gets further. */
+/* Whether the operation that failed is right once its inputs are rounded. This costs one site, and
+ * a fault that is no rounding seldom gets further. */
 static bool may_round(const struct locate *l, const struct recording *truth,
                       const struct recording *got, const struct compare_options *o)
 {

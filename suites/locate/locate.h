@@ -83,8 +83,9 @@ struct locate {
     struct variant_result variants[MAX_VARIANTS];
     size_t n_variants;
     struct located_fault fault;
-    /* "f16", "bf16", "q8": how the subject would have to round activations for its values to conform,
-     * which fail as exact and whose precision it did not declare; NULL: no such way is known. */
+    /* "f16", "bf16", "q8": how the subject would have to round activations for its values to
+     * conform, which fail as exact and whose precision it did not declare; NULL: no such way is
+     * known. */
     const char *conforms_as;
     double conforms_used; /* then: the largest share of a bound */
     bool partial;         /* cancelled */
