@@ -86,6 +86,8 @@ struct pool;
 enum status pool_open(struct pool **out, int n_threads, struct err *e);
 void pool_close(struct pool *p);
 int pool_threads(const struct pool *p);
+/* The number of cores that taskset and containers leave to this process. */
+int pool_cores(void);
 /* Calls fn(ctx, begin, end, thread) on disjoint ranges that cover [0, n); ranges begin at
  * multiples of grain. Returns when all are done. The ranges depend on n, grain and the number of
  * threads only, who runs which on chance; results must depend on neither. */

@@ -48,7 +48,7 @@ struct pool {
     pthread_cond_t begun, done;
 };
 
-static int available_cores(void)
+int pool_cores(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
@@ -166,7 +166,7 @@ enum status pool_open(struct pool **out, int n_threads, struct err *e)
     *out = NULL;
     if (n_threads > POOL_MAX)
         return fail(e, ST_USAGE, "%d threads asked for, at most %d", n_threads, POOL_MAX);
-    if (n_threads <= 0) n_threads = available_cores();
+    if (n_threads <= 0) n_threads = pool_cores();
     struct pool *p = alloc_array(1, sizeof *p);
     struct worker *workers = alloc_array((size_t)n_threads, sizeof *workers);
     if (!p || !workers) {

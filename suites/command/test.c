@@ -29,9 +29,21 @@ struct test_args {
     bool list;
 };
 
+/* "2/10" */
+static bool take_shard(const char *text, struct run_options *o)
+{
+    char first[24];
+    const size_t n = strcspn(text, "/");
+    if (!text[n] || n >= sizeof first) return false;
+    snprintf(first, sizeof first, "%.*s", (int)n, text);
+    return parse_u64(text + n + 1, 1, 1000000, &o->n_shards) &&
+           parse_u64(first, 1, o->n_shards, &o->shard);
+}
+
 static int parse(int argc, char **argv, struct test_args *a)
 {
-    uint64_t timeout = a->run.timeout;
+    uint64_t timeout = a->run.timeout, jobs = 0;
+    const char *shard = NULL;
     const struct option_row rows[] = {
         {"list", OPTION_FLAG, &a->list, .help = "print the names in two groups, run nothing"},
         {"subject", OPTION_TEXT, &a->run.test.subjects, .argument = "LIST",
@@ -52,10 +64,18 @@ static int parse(int argc, char **argv, struct test_args *a)
          .help = "for one case (default 300)"},
         {"stop-on-failure", OPTION_FLAG, &a->run.stop,
          .help = "run nothing after the first case that fails"},
+        {"jobs", OPTION_COUNT, &jobs, .letter = 'j', .argument = "N", .min = 1, .max = 1024,
+         .help = "child processes at once (default: one per core); the output is the same"},
+        {"shard", OPTION_TEXT, &shard, .argument = "I/N",
+         .help = "only part I of N, chosen by the cases' names: parts are disjoint, complete and "
+                 "do not change when cases are added"},
         {"verbose", OPTION_FLAG, &a->run.verbose, .letter = 'v', .help = "a line for every case"},
     };
     int code = options_parse(argc, argv, &help, rows, sizeof rows / sizeof *rows);
     a->run.timeout = (unsigned)timeout;
+    a->run.n_workers = (size_t)jobs;
+    if (code < 0 && shard && !take_shard(shard, &a->run))
+        return cmd_usage("test", "--shard '%s' is not I/N with I from 1 to N", shard);
     a->run.filters = (const char *const *)(argv + optind);
     a->run.n_filters = (size_t)(argc - optind);
     return code;
@@ -101,7 +121,10 @@ static int run(const struct test_args *a, const struct case_list *l)
     }
     struct run_totals totals;
     interrupt_catch();
-    cases_run(l, &a->run, report, &totals);
+    if (cases_run(l, &a->run, report, &totals, &e) != ST_OK) {
+        report_close(report);
+        return cmd_error("test", &e);
+    }
     const size_t *n = totals.by_status;
     size_t bad = n[CASE_FAIL] + n[CASE_CRASH] + n[CASE_TIMEOUT],
            good = n[CASE_PASS] + n[CASE_MARGINAL];
@@ -133,6 +156,14 @@ int cmd_test(int argc, char **argv)
     const struct suite *suites = suites_all(&n_suites);
     if (!cases_collect(&list, suites, n_suites, &a.run)) {
         cases_free(&list);
+        struct run_options whole = a.run;
+        whole.n_shards = 0;
+        if (a.run.n_shards && cases_collect(&list, suites, n_suites, &whole)) {
+            cases_free(&list);
+            fprintf(stderr, "assay test: none of the cases is in shard %llu of %llu\n",
+                    (unsigned long long)a.run.shard, (unsigned long long)a.run.n_shards);
+            return EXIT_NOTHING;
+        }
         fprintf(stderr, "assay test: no case matches%s%s; 'assay test --list' names all\n",
                 a.run.n_filters ? " " : "", a.run.n_filters ? a.run.filters[0] : "");
         return EXIT_FAIL;

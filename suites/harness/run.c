@@ -1,20 +1,17 @@
-/* The harness: collects cases, filters, runs each one guarded against crashes and hangs. */
+/* The harness: collects cases, filters them, runs them in child processes, prints and reports. */
 #include "harness/run.h"
+#include "harness/workers.h"
+#include "engine/base/base.h"
 #include "harness/random.h"
 #include "base/terminal.h"
 #include "reports/report.h"
 #include "subject/subject.h"
 
-#include <errno.h>
 #include <fnmatch.h>
 #include <math.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* ---- cases ------------------------------------------------------------------------------- */
 
@@ -26,12 +23,22 @@ static bool matches(const char *name, const char *pattern)
     return fnmatch(pattern, name, 0) == 0;
 }
 
+/* A hash of the name, from which the case's random numbers start. */
+static uint64_t case_seed(const char *name, uint64_t seed)
+{
+    uint64_t h = seed ^ 0xcbf29ce484222325u;
+    for (const char *p = name; *p; p++) h = rng_mix(h ^ (uint64_t)(unsigned char)*p);
+    return h;
+}
+
 static bool wanted(const struct test_case *c, const struct run_options *o)
 {
     char name[CASE_NAME];
     const struct case_id id = case_id_of(c);
     case_name(&id, name, sizeof name);
     if ((o->test.quick_only && !c->quick) || (o->rest_only && c->quick)) return false;
+    /* By the name alone, so that a new case moves no other one. */
+    if (o->n_shards && case_seed(name, 0) % o->n_shards != o->shard - 1) return false;
     if (o->test.subjects && !c->subject) return false;
     if (o->n_filters == 0) return true;
     for (size_t i = 0; i < o->n_filters; i++)
@@ -74,13 +81,6 @@ void cases_free(struct case_list *l)
 }
 
 /* ---- running ----------------------------------------------------------------------------- */
-
-static uint64_t case_seed(const char *name, uint64_t seed)
-{
-    uint64_t h = seed ^ 0xcbf29ce484222325u;
-    for (const char *p = name; *p; p++) h = rng_mix(h ^ (uint64_t)(unsigned char)*p);
-    return h;
-}
 
 static bool is_bad(enum case_status s)
 {
@@ -134,102 +134,22 @@ static struct case_result run_case(const struct test_case *c, const struct run_o
     return t.result;
 }
 
-/* ---- the child that runs them ------------------------------------------------------------ */
-
-/* Cases run in a child process, so that one that crashes or hangs costs only itself: the parent
- * notes it and starts another child with the next case. What the child says about a case: */
-struct note {
-    size_t index;
-    bool done;                 /* false: it begins */
-    struct case_result result; /* of a case that is done */
-};
-
-struct child {
-    pid_t pid;
-    int from; /* read end */
-    int out;  /* its write end, in the child */
-};
-
-static bool write_all(int fd, const void *data, size_t n)
-{
-    const char *p = data;
-    while (n) {
-        ssize_t k = write(fd, p, n);
-        if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return false;
-        p += k;
-        n -= (size_t)k;
-    }
-    return true;
-}
-
-static void child_main(const struct case_list *l, const struct run_options *o, size_t first,
-                       int out)
-{
-    for (size_t i = first; i < l->n && !interrupt_caught(); i++) {
-        struct note note = {.index = i};
-        if (!write_all(out, &note, sizeof note)) break;
-        note.result = run_case(&l->cases[i], o);
-        note.done = true;
-        if (!write_all(out, &note, sizeof note)) break;
-        if (o->stop && is_bad(note.result.status)) break;
-    }
-    subjects_close();
-    exit(0);
-}
-
-static bool child_start(struct child *ch, const struct case_list *l, const struct run_options *o,
-                        size_t first)
-{
-    int fds[2];
-    fflush(stdout);
-    fflush(stderr);
-    if (pipe(fds) != 0) return false;
-    ch->pid = fork();
-    if (ch->pid == 0) {
-        close(fds[0]);
-        child_main(l, o, first, fds[1]);
-    }
-    close(fds[1]);
-    ch->from = fds[0];
-    return ch->pid > 0;
-}
-
-/* One note, or why there is none. */
-enum heard { HEARD_NOTE, HEARD_END, HEARD_TIMEOUT };
-
-static enum heard child_listen(const struct child *ch, struct note *note, unsigned timeout,
-                               struct report *report)
-{
-    size_t have = 0;
-    double until = now_seconds() + timeout;
-    while (have < sizeof *note) {
-        double left = until - now_seconds();
-        struct pollfd p = {.fd = ch->from, .events = POLLIN};
-        if (left <= 0) return HEARD_TIMEOUT;
-        int ready = poll(&p, 1, left < 0.25 ? (int)(left * 1000) + 1 : 250);
-        if (ready <= 0) {
-            if (report) report_tick(report); /* what is done is on disk while a case takes long */
-            continue;
-        }
-        ssize_t k = read(ch->from, (char *)note + have, sizeof *note - have);
-        if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return HEARD_END;
-        have += (size_t)k;
-    }
-    return HEARD_NOTE;
-}
-
 struct run_state {
     const struct case_list *l;
     const struct run_options *o;
     struct report *report;
     struct run_totals *totals;
-    bool failed; /* a case */
 };
 
-static void take_result(struct run_state *s, size_t i, const struct case_result *r)
+static struct case_result run_at(void *ctx, size_t i)
 {
+    const struct run_state *s = ctx;
+    return run_case(&s->l->cases[i], s->o);
+}
+
+static bool take_result(void *ctx, size_t i, const struct case_result *r)
+{
+    struct run_state *s = ctx;
     const struct test_case *c = &s->l->cases[i];
     char name[CASE_NAME], rerun[2 * CASE_NAME + 64];
     const struct case_id id = case_id_of(c);
@@ -239,77 +159,35 @@ static void take_result(struct run_state *s, size_t i, const struct case_result 
              (unsigned long long)s->o->test.seed, named ? " --subject '" : "",
              named ? c->subject : "", named ? "'" : "");
     s->totals->by_status[r->status]++;
-    s->failed = s->failed || is_bad(r->status);
     if (s->o->verbose || is_bad(r->status)) {
         progress_end();
         print_result(name, r, rerun);
         fflush(stdout);
     }
     if (s->report) report_case(s->report, &id, r, case_seed(name, s->o->test.seed), rerun);
+    return !(s->o->stop && is_bad(r->status));
 }
 
-/* A case that ended with its process. */
-static struct case_result lost_case(enum heard heard, int status, unsigned timeout)
+static void show_progress(void *ctx, size_t n_done)
 {
-    struct case_result r = {.status = CASE_CRASH, .nmse_worst_row = NAN};
-    if (heard == HEARD_TIMEOUT) {
-        r.status = CASE_TIMEOUT;
-        r.seconds = timeout;
-        snprintf(r.message, sizeof r.message, "did not end within %u s", timeout);
-    } else if (WIFSIGNALED(status)) {
-        snprintf(r.message, sizeof r.message, "crashed: signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    } else {
-        snprintf(r.message, sizeof r.message, "ended its process with status %d",
-                 WEXITSTATUS(status));
-    }
-    return r;
+    const struct run_state *s = ctx;
+    progress_show("testing", n_done, s->l->n);
+    if (s->report) report_tick(s->report); /* what is done is on disk while a case takes long */
 }
 
-/* Runs cases from `first` on in one child; returns the first case that is left. */
-static size_t run_child(struct run_state *s, size_t first)
-{
-    struct child ch = {0};
-    if (!child_start(&ch, s->l, s->o, first)) {
-        struct case_result r = {.status = CASE_CRASH, .nmse_worst_row = NAN};
-        snprintf(r.message, sizeof r.message, "no process to run in: %s", strerror(errno));
-        take_result(s, first, &r);
-        return first + 1;
-    }
-    struct note note;
-    size_t next = first;
-    bool open = false;
-    enum heard heard;
-    while ((heard = child_listen(&ch, &note, s->o->timeout, s->report)) == HEARD_NOTE) {
-        open = !note.done;
-        if (open) {
-            progress_show("testing", note.index, s->l->n);
-            continue;
-        }
-        take_result(s, note.index, &note.result);
-        next = note.index + 1;
-    }
-    int status = 0;
-    if (heard == HEARD_TIMEOUT) kill(ch.pid, SIGKILL);
-    while (waitpid(ch.pid, &status, 0) < 0 && errno == EINTR) {}
-    close(ch.from);
-    if (interrupt_caught()) return s->l->n;
-    if (open) {
-        struct case_result r = lost_case(heard, status, s->o->timeout);
-        take_result(s, next++, &r);
-    } else if (status != 0 && next > first) { /* after its last case: a leak, an exit handler */
-        struct case_result r = lost_case(heard, status, s->o->timeout);
-        take_result(s, next - 1, &r);
-    }
-    return next;
-}
-
-void cases_run(const struct case_list *l, const struct run_options *o, struct report *report,
-               struct run_totals *totals)
+enum status cases_run(const struct case_list *l, const struct run_options *o, struct report *report,
+                      struct run_totals *totals, struct err *e)
 {
     *totals = (struct run_totals){0};
     struct run_state s = {.l = l, .o = o, .report = report, .totals = totals};
-    for (size_t i = 0; i < l->n && !interrupt_caught() && !(o->stop && s.failed);)
-        i = run_child(&s, i);
+    const struct workers_calls calls = {&s, run_at, take_result, show_progress};
+    const size_t cores = (size_t)pool_cores();
+    size_t n = o->n_workers ? o->n_workers : cores;
+    if (n > l->n) n = l->n;
+    /* The cores are shared by the processes. No result depends on the number of threads. */
+    if (n > 1) subjects_threads(n < cores ? (int)(cores / n) : 1);
+    const struct workers_options w = {l->n, n, o->timeout, o->stop};
+    enum status st = workers_run(&w, &calls, e);
     progress_end();
+    return st;
 }

@@ -14,6 +14,10 @@ struct run_options {
     bool verbose;     /* a line for every case */
     bool stop;        /* after the first case that fails */
     unsigned timeout; /* seconds for one case */
+    size_t n_workers; /* child processes at once; 0 = one per core */
+    /* Only cases of shard `shard` of n_shards, counted from 1; n_shards 0 = all. A case stays in
+     * its shard when others come or go. */
+    uint64_t shard, n_shards;
 };
 
 /* Collects the cases of n suites that pass the filters; false if there is none. Suites that judge
@@ -26,8 +30,9 @@ struct run_totals {
     size_t by_status[CASE_WAIVED + 1];
 };
 
-/* Runs the cases, prints failures and a summary, adds all to the report (NULL = none). */
-void cases_run(const struct case_list *l, const struct run_options *o, struct report *report,
-               struct run_totals *totals);
+/* Runs the cases, prints failures, adds all to the report (NULL = none). What is printed and
+ * reported is the same, and in the order of the list, however many processes there are. */
+enum status cases_run(const struct case_list *l, const struct run_options *o, struct report *report,
+                      struct run_totals *totals, struct err *e);
 
 #endif

@@ -73,7 +73,7 @@ int mutant_test(const char *filters, const struct mutant *m, const char *scratch
     char *command = malloc(cap);
     if (!command) return -1;
     snprintf(command, cap,
-             "'%s/assay' test%s%s --timeout 20 --stop-on-failure --report '%s/report.json'",
+             "'%s/assay' test%s%s -j 1 --timeout 20 --stop-on-failure --report '%s/report.json'",
              scratch, filters, subject, scratch);
     int code = mutant_shell(command, log);
     free(command);
