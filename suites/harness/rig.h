@@ -40,7 +40,7 @@ struct view rig_output(struct rig *r, size_t n);
 struct view rig_inout(struct rig *r, const void *data, size_t bytes);
 
 /* Records the outcome of a call of the op table; ST_UNSUPPORTED and NULL slots skip the case:
- * rig_run(&r, r.ops->add != NULL && ..., status). */
+ * rig_did(&r, r.ops->add != NULL && ..., status). */
 bool rig_did(struct rig *r, enum status st);
 /* Skips when the slot is missing. */
 bool rig_has(struct rig *r, bool slot, const char *op);
