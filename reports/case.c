@@ -10,6 +10,11 @@ const char *case_status_name(enum case_status s)
     return names[s];
 }
 
+bool case_is_bad(enum case_status s)
+{
+    return s == CASE_FAIL || s == CASE_CRASH || s == CASE_TIMEOUT;
+}
+
 const char *case_name(const struct case_id *c, char *out, size_t cap)
 {
     const char *parts[] = {c->suite, c->op, c->type, c->shape, c->subject};

@@ -15,6 +15,8 @@ enum case_status {
 };
 /* "pass", "marginal", ... as in the report. */
 const char *case_status_name(enum case_status s);
+/* A failure of whatever kind: fail, crash or timeout. */
+bool case_is_bad(enum case_status s);
 
 /* What a case leaves behind; goes into the report as it is. */
 struct case_result {

@@ -82,21 +82,16 @@ void cases_free(struct case_list *l)
 
 /* ---- running ----------------------------------------------------------------------------- */
 
-static bool is_bad(enum case_status s)
-{
-    return s == CASE_FAIL || s == CASE_CRASH || s == CASE_TIMEOUT;
-}
-
 static const char *status_color(enum case_status s)
 {
-    return is_bad(s) ? "red" : s == CASE_PASS ? "green" : "yellow";
+    return case_is_bad(s) ? "red" : s == CASE_PASS ? "green" : "yellow";
 }
 
 static void print_result(const char *name, const struct case_result *r, const char *rerun)
 {
     printf("%s%-8s%s %s", terminal_color(status_color(r->status)), case_status_name(r->status),
            terminal_color("reset"), name);
-    if (!is_bad(r->status)) {
+    if (!case_is_bad(r->status)) {
         if (r->status == CASE_SKIP)
             printf("  (%s)", r->message);
         else if (r->used > 0)
@@ -159,13 +154,13 @@ static bool take_result(void *ctx, size_t i, const struct case_result *r)
              (unsigned long long)s->o->test.seed, named ? " --subject '" : "",
              named ? c->subject : "", named ? "'" : "");
     s->totals->by_status[r->status]++;
-    if (s->o->verbose || is_bad(r->status)) {
+    if (s->o->verbose || case_is_bad(r->status)) {
         progress_end();
         print_result(name, r, rerun);
         fflush(stdout);
     }
     if (s->report) report_case(s->report, &id, r, case_seed(name, s->o->test.seed), rerun);
-    return !(s->o->stop && is_bad(r->status));
+    return !(s->o->stop && case_is_bad(r->status));
 }
 
 static void show_progress(void *ctx, size_t n_done)

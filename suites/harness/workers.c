@@ -41,11 +41,6 @@ struct workers {
     struct case_result exit; /* of a child that failed after its last case; CASE_PASS: none has */
 };
 
-static bool is_bad(enum case_status s)
-{
-    return s == CASE_FAIL || s == CASE_CRASH || s == CASE_TIMEOUT;
-}
-
 /* ---- the child ------------------------------------------------------------------------------- */
 
 static bool write_all(int fd, const void *data, size_t n)
@@ -69,7 +64,7 @@ static void child_main(const struct workers *w, size_t first, int out)
         note.result = w->calls->run(w->calls->ctx, i);
         note.done = true;
         if (!write_all(out, &note, sizeof note)) break;
-        if (w->o->stop && is_bad(note.result.status)) break;
+        if (w->o->stop && case_is_bad(note.result.status)) break;
     }
     subjects_close();
     exit(0);
@@ -102,7 +97,7 @@ static void tell(struct workers *w, bool ended)
         const size_t i = w->n_told;
         if (i + 1 == w->o->n_cases) {
             if (!ended) return;
-            if (w->exit.status != CASE_PASS && !is_bad(w->results[i].status))
+            if (w->exit.status != CASE_PASS && !case_is_bad(w->results[i].status))
                 w->results[i] = w->exit;
         }
         w->n_told++;
@@ -118,7 +113,7 @@ static void put_result(struct workers *w, struct worker *k, const struct case_re
     k->next += w->o->n_workers;
     k->running = false;
     k->until = now_seconds() + w->o->timeout;
-    if (w->o->stop && is_bad(r->status)) k->failed = true;
+    if (w->o->stop && case_is_bad(r->status)) k->failed = true;
     tell(w, false);
 }
 
